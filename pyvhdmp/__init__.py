@@ -1,0 +1,57 @@
+"""Virtual disks on Windows, read and written with hundreds of requests in flight.
+
+    with pyvhdmp.open_disk("data.vhd") as disk:
+        disk.write(0, b"\\x55" * 512, fua=True).result()
+        boot_sector = disk.read(0, 1).result()
+
+To read the source, top down: `disk.base` (what a disk is), `disk.plan` and
+`disk.request` (how a request becomes calls), `overlapped` and `completion` (how a
+call becomes a finished future), `slots` and `buffers` (the memory it takes),
+`errors`, and at the bottom `_win32`. Beside them: `vhd` (a file format), `files`
+(files by name), and on top `copying` and `cli`.
+"""
+
+from __future__ import annotations
+
+from pyvhdmp.buffers import PageBuffer
+from pyvhdmp.completion import CompletionPort
+from pyvhdmp.disk import (
+    Backend,
+    Disk,
+    FixedVhdDisk,
+    RawDisk,
+    UnmapBehavior,
+    make_fixed_vhd,
+    open_disk,
+)
+from pyvhdmp.errors import (
+    DiskError,
+    IllegalBlockError,
+    InvalidInputError,
+    MediumError,
+    ReadOnlyError,
+    ShortTransferError,
+)
+from pyvhdmp.overlapped import OverlappedFile
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Backend",
+    "CompletionPort",
+    "Disk",
+    "DiskError",
+    "FixedVhdDisk",
+    "IllegalBlockError",
+    "InvalidInputError",
+    "MediumError",
+    "OverlappedFile",
+    "PageBuffer",
+    "RawDisk",
+    "ReadOnlyError",
+    "ShortTransferError",
+    "UnmapBehavior",
+    "__version__",
+    "make_fixed_vhd",
+    "open_disk",
+]

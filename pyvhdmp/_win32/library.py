@@ -1,0 +1,59 @@
+"""How a table of prototypes becomes callable functions.
+
+A prototype is a tuple: the type of the result, then those of the arguments. The
+same table binds the real DLL and gives a stand-in its calling convention.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+CType: TypeAlias = "type[ctypes._SimpleCData[int]] | type[ctypes.c_wchar_p]"
+Prototype: TypeAlias = tuple[CType, ...]
+
+BOOL = ctypes.c_int32
+BYTE = ctypes.c_uint8
+DWORD = ctypes.c_uint32
+NTSTATUS = ctypes.c_uint32
+"""Unsigned, as the constants are written; see `pyvhdmp.errors.is_success`."""
+POINTER = ctypes.c_size_t
+"""A pointer, a HANDLE or a ULONG_PTR: an int, 0 for NULL."""
+PCWSTR = ctypes.c_wchar_p
+
+if sys.platform == "win32":
+    get_last_error = ctypes.get_last_error
+
+    def format_message(code: int) -> str:
+        """Return Windows' own text for a Win32 code."""
+        return ctypes.FormatError(code).strip()
+
+else:
+    # Off Windows a stand-in's functions hand their code over in errno, the
+    # other value that ctypes swaps around a call, thread by thread.
+    get_last_error = ctypes.get_errno
+
+    def format_message(code: int) -> str:
+        """Return a text for a Win32 code where there is no Windows to ask."""
+        return f"Windows error {code}"
+
+
+class DynamicLibrary:
+    """A system DLL whose functions are bound when they are first used."""
+
+    def __init__(self, name: str, prototypes: Mapping[str, Prototype]) -> None:
+        self._name = name
+        self._prototypes = prototypes
+
+    def __getattr__(self, function: str) -> Callable[..., int]:
+        prototype = self._prototypes.get(function)
+        if prototype is None or sys.platform != "win32":
+            raise AttributeError(f"{self._name} has no prototype for {function}")
+        # From System32 alone: a DLL of that name elsewhere is never picked up.
+        dll = ctypes.WinDLL(f"{self._name}.dll", use_last_error=True, winmode=0x800)
+        bound = dll[function]
+        bound.restype, *bound.argtypes = prototype
+        setattr(self, function, bound)
+        return bound

@@ -1,0 +1,88 @@
+"""Addresses of memory that Python objects own, and who keeps them valid.
+
+Rules:
+
+1. `Pin` holds the buffer export of an object, as a memoryview does: while it is
+   held the object can be neither freed, nor moved, nor resized. It is released
+   once, by whoever made it, when the kernel has let go.
+2. A pin that is never released keeps its object for ever. That is the safe side.
+3. Nothing here checks a range; callers do.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import ClassVar
+
+from pyvhdmp._win32.library import CType
+
+_PyBUF_SIMPLE = 0
+_PyBUF_WRITABLE = 1
+
+
+class _Py_buffer(ctypes.Structure):
+    """CPython's Py_buffer, part of its stable ABI since 3.11."""
+
+    _fields_: ClassVar[list[tuple[str, CType | type[ctypes.c_void_p]]]] = [
+        ("buf", ctypes.c_size_t),
+        ("obj", ctypes.c_void_p),
+        ("len", ctypes.c_ssize_t),
+        ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int),
+        ("ndim", ctypes.c_int),
+        ("format", ctypes.c_void_p),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("suboffsets", ctypes.c_void_p),
+        ("internal", ctypes.c_void_p),
+    ]
+    buf: int
+    len: int
+
+
+_get_buffer = ctypes.pythonapi.PyObject_GetBuffer
+_get_buffer.argtypes = [ctypes.py_object, ctypes.POINTER(_Py_buffer), ctypes.c_int]
+_get_buffer.restype = ctypes.c_int
+
+_release_buffer = ctypes.pythonapi.PyBuffer_Release
+_release_buffer.argtypes = [ctypes.POINTER(_Py_buffer)]
+_release_buffer.restype = None
+
+_increment_reference = ctypes.pythonapi.Py_IncRef
+_increment_reference.argtypes = [ctypes.py_object]
+_increment_reference.restype = None
+
+
+class Pin:
+    """The memory of one object with the buffer protocol, held in place.
+
+    Raises `TypeError` for an object without the protocol, `BufferError` for one
+    that is not contiguous, or read-only where `writable` was asked for. It asks
+    CPython itself because the ctypes way, ``from_buffer``, refuses ``bytes`` and
+    every other read-only exporter.
+    """
+
+    __slots__ = ("_view", "address", "length")
+
+    def __init__(self, buffer: object, *, writable: bool) -> None:
+        view = _Py_buffer()
+        _get_buffer(buffer, view, _PyBUF_WRITABLE if writable else _PyBUF_SIMPLE)
+        self._view: _Py_buffer | None = view
+        self.address: int = view.buf
+        self.length: int = view.len
+
+    def release(self) -> None:
+        """Let the object go. The address means nothing from here on."""
+        view, self._view = self._view, None
+        if view is not None:
+            _release_buffer(view)
+
+
+def copy_memory(target: int, source: int, length: int) -> None:
+    """Copy `length` bytes from one address to another, without the GIL."""
+    ctypes.memmove(target, source, length)
+
+
+def keep_for_ever(obj: object) -> None:
+    """Never let `obj` be freed, not even by the interpreter's own finalization."""
+    _increment_reference(obj)

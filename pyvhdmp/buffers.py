@@ -1,0 +1,144 @@
+"""Page-aligned memory: for callers, for bouncing, and as lists of pages.
+
+Rules:
+
+1. The unit is the system page, `PAGE_SIZE`. Memory is page-aligned when its
+   address is a multiple of it.
+2. A bounce block belongs to whoever took it, from `take` until `give`. The
+   kernel may touch it all that time, so it is given back only after the packet.
+3. Bounce memory has a budget for good. Who does not get a block at once waits in
+   a queue, first come first served, and no thread is blocked by that.
+"""
+
+from __future__ import annotations
+
+import mmap
+import operator
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
+
+from pyvhdmp._win32.memory import Pin
+from pyvhdmp.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    # What type checkers know as collections.abc.Buffer, on Python 3.11 too.
+    from typing_extensions import Buffer as Buffer
+
+__all__ = ["PAGE_SIZE", "Block", "BouncePool", "PageBuffer"]
+
+PAGE_SIZE: Final = mmap.PAGESIZE
+
+
+class PageBuffer(mmap.mmap):
+    """`size` bytes of zeroed, page-aligned memory with the buffer protocol.
+
+    Requests whose buffers are page-aligned are not copied. It is an anonymous
+    `mmap.mmap`, so it can be sliced, wrapped in a `memoryview` and closed; closing
+    or resizing it while a request uses it raises `BufferError`.
+    """
+
+    def __new__(cls, size: int) -> Self:
+        size = operator.index(size)
+        if size <= 0:
+            raise InvalidInputError.because(
+                f"the size of a PageBuffer must be positive, not {size}"
+            )
+        return super().__new__(cls, -1, size)
+
+    def __repr__(self) -> str:
+        return "<PageBuffer closed>" if self.closed else f"<PageBuffer of {len(self)} bytes>"
+
+
+class Block:
+    """Page-aligned bounce memory, pinned for its whole life."""
+
+    __slots__ = ("_pin", "address", "memory", "size")
+
+    def __init__(self, size: int) -> None:
+        self.memory = PageBuffer(size)
+        self.size = size
+        self._pin = Pin(self.memory, writable=True)
+        self.address = self._pin.address
+
+
+Ready: TypeAlias = Callable[[Block], None]
+
+
+class BouncePool:
+    """Bounce blocks, made as needed and reused, `budget` bytes at the most.
+
+    Sizes are rounded up to a power of two of pages, so that blocks fit again.
+    `call_soon` runs a waiter's callback, on the completion thread.
+    """
+
+    def __init__(self, budget: int, call_soon: Callable[[Callable[[], None]], None]) -> None:
+        self._budget = budget
+        self._call_soon = call_soon
+        self._lock = threading.Lock()
+        self._free: dict[int, list[Block]] = {}
+        self._allocated = 0
+        self._waiting: deque[tuple[int, Ready]] = deque()
+
+    @property
+    def allocated(self) -> int:
+        """Bytes of bounce memory that exist, in use or free."""
+        return self._allocated
+
+    def take(self, length: int, ready: Ready) -> Block | None:
+        """Return a block of at least `length` bytes, or None: then `ready` gets one later."""
+        size = PAGE_SIZE << (-(-length // PAGE_SIZE) - 1).bit_length()
+        if size > self._budget:
+            raise ValueError(f"a block of {size} bytes is above the budget of {self._budget}")
+        with self._lock:
+            block = None if self._waiting else self._find(size)
+            if block is None:
+                self._waiting.append((size, ready))
+            return block
+
+    def give(self, block: Block) -> None:
+        """Take a block back; whoever waits is served."""
+        with self._lock:
+            self._free.setdefault(block.size, []).append(block)
+            served = self._serve()
+        self._hand_over(served)
+
+    def forget(self, ready: Ready) -> bool:
+        """Drop a waiter; return False if it is not waiting (any more)."""
+        with self._lock:
+            for entry in self._waiting:
+                if entry[1] == ready:
+                    self._waiting.remove(entry)
+                    break
+            else:
+                return False
+            served = self._serve()  # it may have been the one that held up the queue
+        self._hand_over(served)
+        return True
+
+    def _hand_over(self, served: list[tuple[Ready, Block]]) -> None:
+        for ready, block in served:
+            self._call_soon(partial(ready, block))
+
+    def _serve(self) -> list[tuple[Ready, Block]]:
+        served = []
+        while self._waiting and (block := self._find(self._waiting[0][0])) is not None:
+            served.append((self._waiting.popleft()[1], block))
+        return served
+
+    def _find(self, size: int) -> Block | None:
+        free = self._free.get(size)
+        if free:
+            return free.pop()
+        # Blocks of other sizes make room: they are idle, and the budget is one.
+        for other, blocks in self._free.items():
+            while blocks and self._allocated + size > self._budget:
+                blocks.pop()
+                self._allocated -= other
+        if self._allocated + size > self._budget:
+            return None
+        block = Block(size)
+        self._allocated += size
+        return block

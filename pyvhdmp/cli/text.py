@@ -1,0 +1,43 @@
+"""Sizes, rates and times as people write and read them."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = ["format_rate", "format_seconds", "format_size", "parse_size"]
+
+_UNITS: Final = "KMGTP"
+_SIZE: Final = re.compile(r"(\d+)(?:([KMGTP])(?:i?B)?|B)?", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that ``4096``, ``256K``, ``10G`` or ``10GiB`` stand for, units of 1024."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no size")
+    number, unit = match.groups()
+    return int(number) << (10 * (_UNITS.index(unit.upper()) + 1) if unit else 0)
+
+
+def format_size(size: float) -> str:
+    """Return a size with one decimal and a unit: ``1.5 GiB``."""
+    if size < 1024:
+        return f"{size:.0f} B"
+    for unit in _UNITS:
+        size /= 1024
+        if size < 1024 or unit == _UNITS[-1]:
+            break
+    return f"{size:.1f} {unit}iB"
+
+
+def format_rate(size: float, seconds: float) -> str:
+    """Return bytes per second: ``812.3 MiB/s``."""
+    return f"{format_size(size / seconds if seconds > 0 else 0)}/s"
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a time as ``m:ss`` or ``h:mm:ss``."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

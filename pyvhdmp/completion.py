@@ -1,0 +1,365 @@
+"""The completion port: one thread that turns packets into finished operations.
+
+The way of one operation:
+
+    caller's thread                    kernel              completion thread
+    take a slot, register it
+    make the call  ------------------> works
+    (returns at once)                  posts a packet ---> look the slot up,
+                                                           detach and give it back,
+                                                           operation.finish(...)
+
+Rules:
+
+1. A call that did not fail, whether it returned TRUE, ERROR_IO_PENDING or
+   ERROR_MORE_DATA, posts exactly one packet: FILE_SKIP_COMPLETION_PORT_ON_SUCCESS
+   stays off. A call that failed posts none.
+2. An operation is registered before its call, since its packet may be dequeued
+   before the call returns. Whoever takes it out of the register finishes it:
+   the completion thread, or the caller whose call failed. Nobody else, ever.
+3. The register keeps everything the kernel can touch alive: slot, pages, the
+   exporting objects. It is never emptied by anything but rule 2, not even when
+   the interpreter ends; then what is left over is leaked on purpose.
+4. The outcome is read from the OVERLAPPED, never from GetLastError or the packet.
+   A packet for an unknown address, or for an operation whose OVERLAPPED still
+   says pending, is a stray: counted, and ignored.
+5. Nothing that a callback raises stops the thread.
+"""
+
+from __future__ import annotations
+
+import atexit
+import enum
+import logging
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from pyvhdmp import _win32
+from pyvhdmp._win32 import constants
+from pyvhdmp._win32.memory import keep_for_ever
+from pyvhdmp._win32.structures import DWORD_STRUCT, OVERLAPPED_ENTRY_STRUCT, OVERLAPPED_RESULT
+from pyvhdmp.buffers import Block, BouncePool
+from pyvhdmp.errors import is_success, last_error
+from pyvhdmp.slots import Slot, SlotPool
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from pyvhdmp.overlapped import OverlappedFile
+
+__all__ = ["CompletionPort", "Operation", "wait_interruptibly"]
+
+_BATCH: Final = 64
+"""Packets taken by one dequeue: each wake-up costs a wait for the GIL, so take many."""
+
+_BOUNCE_BUDGET: Final = 16 * 1024 * 1024
+_FLUSH_THREADS: Final = 4
+_EXIT_SECONDS: Final = 3.0
+"""How long the end of the interpreter waits for the kernel to confirm cancellations."""
+
+_logger = logging.getLogger("pyvhdmp")
+
+
+class _Key(enum.IntEnum):
+    """What a packet is for: the completion key."""
+
+    IO = 1
+    CALL = 2
+    STOP = 3
+
+
+class Operation:
+    """One call into the kernel, from before it is made until its packet is dequeued.
+
+    `slot` is set for exactly as long as the kernel may use it, and is written
+    under the lock of the file, so that a cancel can never hit a reused slot.
+    """
+
+    __slots__ = ("cancel_wanted", "file", "slot")
+
+    def __init__(self, file: OverlappedFile) -> None:
+        self.file = file
+        self.slot: Slot | None = None
+        self.cancel_wanted = False
+
+    def finish(self, code: int, transferred: int) -> None:
+        """The kernel has let go: a Win32 code (0 for success) and the bytes transferred.
+
+        Called once, on the completion thread, or in the issuing thread if the call failed.
+        """
+        raise NotImplementedError
+
+
+class _Register:
+    """What the completion thread and the callers share. The thread holds this and
+    not the `CompletionPort`, so that a port nobody uses any more can be collected."""
+
+    def __init__(self, windows: _win32.Windows, handle: int) -> None:
+        self.windows = windows
+        self.handle = handle
+        self._lock = threading.Lock()
+        self.operations: dict[int, Operation] = {}
+        self.calls: deque[Callable[[], None]] = deque()
+        self.slots = SlotPool()
+        self.peak_in_flight = 0
+        self.strays = 0
+
+    def add(self, operation: Operation, address: int) -> None:
+        """Enter an operation, before its call."""
+        with self._lock:
+            self.operations[address] = operation
+            depth = len(self.operations)
+            if depth > self.peak_in_flight:
+                self.peak_in_flight = depth
+
+    def remove(self, operation: Operation, address: int) -> bool:
+        """Take an operation out; False for all but the first who tries."""
+        with self._lock:
+            if self.operations.get(address) is not operation:
+                return False
+            del self.operations[address]
+            return True
+
+    def run(self) -> None:
+        """The completion thread: dequeue packets until told to stop."""
+        entries = Block(_BATCH * OVERLAPPED_ENTRY_STRUCT.size + DWORD_STRUCT.size)
+        removed_at = _BATCH * OVERLAPPED_ENTRY_STRUCT.size
+        memory = memoryview(entries.memory)
+        dequeue = self.windows.kernel32.GetQueuedCompletionStatusEx
+        running = True
+        while running:
+            if not dequeue(
+                self.handle,
+                entries.address,
+                _BATCH,
+                entries.address + removed_at,
+                constants.INFINITE,
+                0,
+            ):
+                _logger.error(
+                    "GetQueuedCompletionStatusEx failed: %d", self.windows.get_last_error()
+                )
+                return
+            (count,) = DWORD_STRUCT.unpack_from(memory, removed_at)
+            batch = memory[: count * OVERLAPPED_ENTRY_STRUCT.size]
+            for key, address, _, _ in OVERLAPPED_ENTRY_STRUCT.iter_unpack(batch):
+                try:
+                    if key == _Key.IO:
+                        self._complete(address)
+                    elif key == _Key.CALL:
+                        self.calls.popleft()()
+                    else:
+                        running = False
+                except BaseException:  # rule 5
+                    _logger.exception("the completion thread carries on after an error")
+
+    def _complete(self, address: int) -> None:
+        operation = self.operations.get(address)
+        slot = operation.slot if operation is not None else None
+        if operation is None or slot is None:
+            self.strays += 1
+            return
+        status, transferred = OVERLAPPED_RESULT.unpack_from(slot.memory, slot.offset)
+        status &= 0xFFFFFFFF
+        if status == constants.STATUS_PENDING or not self.remove(operation, address):
+            self.strays += 1
+            return
+        operation.file.release_slot(operation)
+        success = is_success(status)
+        operation.finish(
+            constants.ERROR_SUCCESS
+            if success
+            else self.windows.ntdll.RtlNtStatusToDosError(status),
+            transferred if success else 0,
+        )
+
+
+class CompletionPort:
+    """An I/O completion port and its one thread.
+
+    Any number of files share it. `CompletionPort.default()` is shared by the
+    whole process; make another to keep one group of files apart from the rest.
+
+    Raises the `OSError` of CreateIoCompletionPort.
+    Source: https://learn.microsoft.com/windows/win32/fileio/i-o-completion-ports
+    """
+
+    _default: ClassVar[CompletionPort | None] = None
+    _default_lock: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, *, bounce_budget: int = _BOUNCE_BUDGET) -> None:
+        self._closed = True  # until everything below has worked; __del__ looks at it
+        windows = self.windows = _win32.current()
+        handle = windows.kernel32.CreateIoCompletionPort(constants.INVALID_HANDLE_VALUE, 0, 0, 1)
+        if handle == 0:
+            raise last_error(windows, "CreateIoCompletionPort")
+        self._lock = threading.Lock()
+        self._register = _Register(windows, handle)
+        self._files: weakref.WeakSet[OverlappedFile] = weakref.WeakSet()
+        self._flush_executor: ThreadPoolExecutor | None = None
+        self.slots = self._register.slots
+        self.bounce = BouncePool(bounce_budget, self.call_soon)
+        self._thread = threading.Thread(target=self._register.run, name="pyvhdmp-port", daemon=True)
+        self._thread.start()
+        self._closed = False
+        _ports.add(self)
+
+    @classmethod
+    def default(cls) -> CompletionPort:
+        """Return the port that the process shares, started on first use."""
+        with cls._default_lock:
+            port = cls._default
+            if port is None or port.closed or port.windows is not _win32.current():
+                port = cls._default = cls()
+            return port
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{self.in_flight} in flight"
+        return f"<CompletionPort {state}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # No file refers to this port any more, so nothing is in flight on it.
+        if not self._closed:
+            self._end()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the port takes no more I/O."""
+        return self._closed
+
+    @property
+    def in_flight(self) -> int:
+        """Calls made whose packets have not been dequeued: the depth at this moment."""
+        return len(self._register.operations)
+
+    @property
+    def peak_in_flight(self) -> int:
+        """The largest `in_flight` so far: the depth achieved."""
+        return self._register.peak_in_flight
+
+    @property
+    def strays(self) -> int:
+        """Packets that belonged to no operation. Windows posts none."""
+        return self._register.strays
+
+    def close(self, *, cancel: bool = False) -> None:
+        """Close every file on the port, as `OverlappedFile.close` does, then end the thread.
+
+        Idempotent. Must not be called from a done-callback.
+        """
+        if self.on_thread():
+            raise RuntimeError("a done-callback cannot close the port that it runs on")
+        for file in list(self._files):
+            file.close(cancel=cancel)
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._end()
+        self._thread.join()
+        self._register.windows.kernel32.CloseHandle(self._register.handle)
+
+    # -- For the files on this port -------------------------------------------
+
+    def attach(self, file: OverlappedFile, handle: int) -> None:
+        """Bind a handle to the port, for good: Windows has no way back."""
+        with self._lock:
+            if self._closed:
+                raise ValueError("the completion port is closed")
+            kernel32 = self.windows.kernel32
+            if kernel32.CreateIoCompletionPort(handle, self._register.handle, _Key.IO, 0) == 0:
+                raise last_error(self.windows, "CreateIoCompletionPort")
+            # Saves the kernel from setting an event nobody waits for. Where it
+            # is refused, nothing depends on it.
+            kernel32.SetFileCompletionNotificationModes(
+                handle, constants.FILE_SKIP_SET_EVENT_ON_HANDLE
+            )
+            self._files.add(file)
+
+    def register(self, operation: Operation, slot: Slot) -> None:
+        """Enter an operation, before its call."""
+        self._register.add(operation, slot.address)
+
+    def withdraw(self, operation: Operation, slot: Slot) -> bool:
+        """Take an operation out whose call failed; False if a packet came all the same."""
+        return self._register.remove(operation, slot.address)
+
+    def on_thread(self) -> bool:
+        """Whether the calling thread is the completion thread."""
+        return threading.current_thread() is self._thread
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """Run `call` on the completion thread."""
+        register = self._register
+        register.calls.append(call)
+        if not register.windows.kernel32.PostQueuedCompletionStatus(
+            register.handle, 0, _Key.CALL, 0
+        ):
+            # Only for want of memory in the kernel. Late is better than never.
+            register.calls.remove(call)
+            call()
+
+    def call_blocking(self, call: Callable[[], None]) -> None:
+        """Run `call`, which may block, on a thread of the flush executor."""
+        with self._lock:
+            if self._flush_executor is None:
+                self._flush_executor = ThreadPoolExecutor(
+                    _FLUSH_THREADS, thread_name_prefix="pyvhdmp-flush"
+                )
+        try:
+            self._flush_executor.submit(call)
+        except RuntimeError:  # the interpreter is ending: executors take no more work
+            call()
+
+    # -- The end --------------------------------------------------------------
+
+    def _end(self) -> None:
+        self._closed = True
+        self.windows.kernel32.PostQueuedCompletionStatus(self._register.handle, 0, _Key.STOP, 0)
+        if self._flush_executor is not None:
+            self._flush_executor.shutdown(wait=False)
+
+    def end_with_interpreter(self, deadline: float) -> None:
+        """Cancel, drain, stop: leave no packet that could arrive without a thread."""
+        for file in list(self._files):
+            file.cancel()
+        while self.in_flight and time.monotonic() < deadline:
+            time.sleep(0.005)
+        if self.in_flight:
+            keep_for_ever(self._register)  # rule 3: the kernel still owns this memory
+        self._end()
+        self._thread.join(max(0.1, deadline - time.monotonic()))
+
+
+_ports: weakref.WeakSet[CompletionPort] = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all_ports() -> None:
+    deadline = time.monotonic() + _EXIT_SECONDS
+    for port in list(_ports):
+        if not port.closed:
+            port.end_with_interpreter(deadline)
+
+
+def wait_interruptibly(event: threading.Event) -> None:
+    """Wait for an event, letting Ctrl+C through: a bare wait on Windows does not."""
+    while not event.wait(0.1):
+        pass

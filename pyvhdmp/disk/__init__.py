@@ -1,0 +1,23 @@
+"""Disks: sector-addressed concurrent reads, writes, flushes and unmaps.
+
+Read `base` first, then `plan` (how buffers become calls), `request` (a request in
+flight), `images` (the kinds) and `opening` (which kind a path is).
+"""
+
+from __future__ import annotations
+
+from pyvhdmp.disk.base import Disk, UnmapBehavior
+from pyvhdmp.disk.images import FixedVhdDisk, NewImage, RawDisk, make_fixed_vhd
+from pyvhdmp.disk.opening import Backend, open_disk, suffix_kind
+
+__all__ = [
+    "Backend",
+    "Disk",
+    "FixedVhdDisk",
+    "NewImage",
+    "RawDisk",
+    "UnmapBehavior",
+    "make_fixed_vhd",
+    "open_disk",
+    "suffix_kind",
+]

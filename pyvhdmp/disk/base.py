@@ -1,0 +1,362 @@
+"""Disk: sectors, read and written concurrently. What all kinds of disk have in common.
+
+Rules, numbered as users are promised them:
+
+ 1. A buffer is anything contiguous with the buffer protocol, and is not copied
+    where it is page-aligned. The total is a whole number of sectors.
+ 2. The range is checked first, in Python integers, before any system call.
+ 3. Only pages that are not aligned are bounced; waiting for bounce memory blocks nobody.
+ 4. A request is done in full or fails, whatever its length, and is finished once.
+ 5. Nothing orders two requests in flight.
+ 6. With ``fua=True`` the future finishes after the data is on stable storage.
+ 7. `cancel()` of a future asks the kernel, returns False, and is believed only
+    when the kernel confirms it.
+ 8. `close()` refuses new requests, waits for those in flight, then closes the handle.
+ 9. Memory that the kernel can touch lives until its packet has been dequeued.
+10. Done-callbacks run on the completion thread, and cannot stop it.
+11. On a read-only disk writes and unmaps raise before any system call.
+12. Any number of threads may use one disk.
+
+1 to 6 are kept here, in `plan` and in `request`, 7 to 10 in `overlapped`,
+`completion` and `futures`.
+"""
+
+from __future__ import annotations
+
+import enum
+import operator
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
+
+from pyvhdmp._win32 import constants
+from pyvhdmp._win32.memory import Pin
+from pyvhdmp._win32.structures import FILE_ZERO_DATA_STRUCT
+from pyvhdmp.buffers import PAGE_SIZE, PageBuffer
+from pyvhdmp.completion import CompletionPort
+from pyvhdmp.disk.plan import plan
+from pyvhdmp.disk.request import Counters, Request
+from pyvhdmp.disk.resize import ResizeWatch
+from pyvhdmp.errors import IllegalBlockError, InvalidInputError, ReadOnlyError
+from pyvhdmp.futures import IoFuture
+from pyvhdmp.overlapped import OverlappedFile
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from pyvhdmp.buffers import Buffer
+
+__all__ = ["Disk", "UnmapBehavior"]
+
+_MAX_OFFSET: Final = (1 << 63) - 1
+
+T = TypeVar("T")
+
+
+class UnmapBehavior(enum.Enum):
+    """What `Disk.unmap` does to the content of the sectors it names."""
+
+    ZEROES = "zeroes"
+    """They read as zeros afterwards."""
+    UNSPECIFIED = "unspecified"
+    """They may read as anything afterwards, old content included."""
+    IGNORED = "ignored"
+    """Nothing: the request is checked, and has no effect."""
+
+
+class Disk:
+    """An open disk. Made by `open_disk`, or by the `open` of one of the kinds.
+
+    All methods can be called from any thread. Sizes are in bytes, `sector` and
+    `count` in sectors. A request that cannot be right raises at once: see `read_vectored`.
+    """
+
+    disk_type: ClassVar[str]
+    """The kind of disk, as `open_disk` names its backends."""
+
+    def __init__(
+        self,
+        file: OverlappedFile,
+        *,
+        path: str,
+        size: int,
+        sector_size: int,
+        physical_sector_size: int,
+        disk_id: uuid.UUID | None,
+        read_only: bool,
+        scatter: bool,
+        unmap_behavior: UnmapBehavior,
+    ) -> None:
+        assert PAGE_SIZE % sector_size == 0, "a page is a whole number of sectors"
+        self._file = file
+        self._path = path
+        self._sector_size = sector_size
+        self._physical_sector_size = physical_sector_size
+        self._sector_count = size // sector_size
+        self._disk_id = disk_id
+        self._read_only = read_only
+        self._scatter = scatter
+        self._unmap_behavior = unmap_behavior
+        self._counters = Counters()
+        self._resize_watch = ResizeWatch(file, self._refresh)
+
+    def __repr__(self) -> str:
+        state = ", closed" if self.closed else ", read-only" if self._read_only else ""
+        return f"<{type(self).__name__} {self._path!r}, {self.size} bytes{state}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- What the disk is -----------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        """The path that the disk was opened by."""
+        return self._path
+
+    @property
+    def port(self) -> CompletionPort:
+        """The completion port that its requests are finished on."""
+        return self._file.port
+
+    @property
+    def sector_size(self) -> int:
+        """Bytes in a sector, the unit of all addressing."""
+        return self._sector_size
+
+    @property
+    def physical_sector_size(self) -> int:
+        """Bytes that the medium writes at a time; writes aligned to it are the fast ones."""
+        return self._physical_sector_size
+
+    @property
+    def sector_count(self) -> int:
+        """Sectors on the disk."""
+        return self._sector_count
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        return self._sector_count * self._sector_size
+
+    @property
+    def disk_id(self) -> uuid.UUID | None:
+        """The identity that the image carries, if it does."""
+        return self._disk_id
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether writes are refused."""
+        return self._read_only
+
+    @property
+    def is_fua_respected(self) -> bool:
+        """Whether ``fua=True`` reaches stable storage by itself. Always so: it flushes."""
+        return True
+
+    @property
+    def unmap_behavior(self) -> UnmapBehavior:
+        """What `unmap` does to the content."""
+        return self._unmap_behavior
+
+    @property
+    def closed(self) -> bool:
+        """Whether new requests are refused."""
+        return self._file.closed
+
+    @property
+    def counters(self) -> Counters:
+        """Requests and bytes so far: read, written and, of these, bounced."""
+        return self._counters
+
+    # -- Requests -------------------------------------------------------------
+
+    def read_vectored(self, buffers: Sequence[Buffer], sector: int) -> Future[None]:
+        """Fill every buffer, in order, from `sector` on. Future of None.
+
+        Raises `InvalidInputError` for a buffer that is read-only or not contiguous,
+        or a total that is no whole number of sectors; `IllegalBlockError` for a
+        range not inside the disk; `ValueError` on a closed disk. The future fails
+        with `ShortTransferError`, `MediumError` or the `OSError` of Windows.
+        """
+        return self._transfer(buffers, sector, write=False, flush=False, result=_nothing)
+
+    def write_vectored(
+        self, buffers: Sequence[Buffer], sector: int, *, fua: bool = False
+    ) -> Future[None]:
+        """Write the buffers, in order, from `sector` on. Future of None.
+
+        `fua`: finish only when the data is on stable storage. The buffers must not
+        change before the future is finished. Raises as `read_vectored` does, and
+        `ReadOnlyError` on a read-only disk.
+        """
+        self._check_writable()
+        return self._transfer(buffers, sector, write=True, flush=fua, result=_nothing)
+
+    def read(self, sector: int, count: int) -> Future[bytes]:
+        """Read `count` sectors. Future of the bytes; `read_vectored` saves a copy of them.
+
+        Raises as `read_vectored` does.
+        """
+        length = self._check_range(sector, operator.index(count) * self._sector_size)
+        if not length:
+            return self._transfer([], sector, write=False, flush=False, result=bytes)
+        buffer = PageBuffer(-(-length // PAGE_SIZE) * PAGE_SIZE)
+        view = memoryview(buffer)[:length]
+        return self._transfer([view], sector, write=False, flush=False, result=lambda: bytes(view))
+
+    def write(self, sector: int, data: Buffer, *, fua: bool = False) -> Future[None]:
+        """Write `data` from `sector` on. Future of None. Raises as `write_vectored` does."""
+        return self.write_vectored([data], sector, fua=fua)
+
+    def sync_cache(self) -> Future[None]:
+        """Put every write whose future has finished on stable storage. Future of None."""
+        if self._read_only:
+            if self.closed:
+                raise ValueError("I/O operation on a closed file")
+            done: IoFuture[None] = IoFuture()
+            done.resolve(None)
+            return done
+        return self._file.flush()
+
+    def unmap(self, sector: int, count: int) -> Future[None]:
+        """Give `count` sectors back to the medium; `unmap_behavior` says what they then hold.
+
+        Raises `IllegalBlockError` and `ReadOnlyError` as `write_vectored` does.
+        """
+        self._check_writable()
+        length = self._check_range(sector, operator.index(count) * self._sector_size)
+        done: IoFuture[None] = IoFuture()
+        if self.closed:
+            raise ValueError("I/O operation on a closed file")
+        if self._unmap_behavior is not UnmapBehavior.ZEROES or not length:
+            done.resolve(None)
+            return done
+        start = sector * self._sector_size
+        control = self._file.device_io_control(
+            constants.FSCTL_SET_ZERO_DATA, FILE_ZERO_DATA_STRUCT.pack(start, start + length)
+        )
+        return _chained(control)
+
+    def wait_resize(self, sector_count: int) -> Future[int]:
+        """Future of the number of sectors, once it is not `sector_count`.
+
+        Can be cancelled; closing the disk cancels it.
+        """
+        return self._resize_watch.wait(sector_count)
+
+    def close(self, *, cancel: bool = False) -> None:
+        """Refuse new requests, wait for those in flight, then close the file.
+
+        `cancel`: cancel them first. Idempotent. In a done-callback it does not wait;
+        the file is closed when the last request is done.
+        """
+        self._resize_watch.close()
+        self._file.close(cancel=cancel)
+
+    # -- For the kinds of disk ------------------------------------------------
+
+    def _query_size(self) -> int:
+        """Ask Windows for the size of the disk in bytes."""
+        raise NotImplementedError
+
+    # -- Inside ---------------------------------------------------------------
+
+    def _refresh(self) -> int:
+        self._sector_count = self._query_size() // self._sector_size
+        return self._sector_count
+
+    def _check_writable(self) -> None:
+        if self._read_only:
+            raise ReadOnlyError.because("the disk was opened read-only", self._path)
+
+    def _check_range(self, sector: int, length: int) -> int:
+        """Return `length`, in bytes, if that much lies inside the disk from `sector` on."""
+        sector = operator.index(sector)
+        start, size = sector * self._sector_size, self._sector_size
+        if sector < 0 or length < 0:
+            problem = "is negative"
+        elif start + length > _MAX_OFFSET:
+            problem = "cannot be addressed in 63 bits"
+        elif start + length > self._sector_count * size:
+            problem = f"reaches past the {self._sector_count} sectors of the disk"
+        else:
+            return length
+        raise IllegalBlockError.because(
+            f"the range of {length // size} sectors from sector {sector} {problem}", self._path
+        )
+
+    def _transfer(
+        self,
+        buffers: Sequence[Buffer],
+        sector: int,
+        *,
+        write: bool,
+        flush: bool,
+        result: Callable[[], T],
+    ) -> Future[T]:
+        pins: list[Pin] = []
+        try:
+            for index, buffer in enumerate(buffers):
+                pins.append(_pin(buffer, index, writable=not write))
+            length = sum(pin.length for pin in pins)
+            self._check_range(sector, length)
+            if length % self._sector_size:
+                raise InvalidInputError.because(
+                    f"{length} bytes are no whole number of sectors of {self._sector_size}",
+                    self._path,
+                )
+        except BaseException:
+            for pin in pins:
+                pin.release()
+            raise
+        runs = [(pin.address, pin.length) for pin in pins]
+        return Request(
+            self._file,
+            self._counters,
+            path=self._path,
+            write=write,
+            scatter=self._scatter,
+            offset=sector * self._sector_size,
+            parts=plan(runs, self._sector_size, scatter=self._scatter),
+            pins=pins,
+            result=result,
+            flush=flush,
+        ).start()
+
+
+def _pin(buffer: object, index: int, *, writable: bool) -> Pin:
+    try:
+        return Pin(buffer, writable=writable)
+    except BufferError as error:
+        raise InvalidInputError.because(f"buffers[{index}] cannot be used: {error}") from error
+
+
+def _nothing() -> None:
+    pass
+
+
+def _chained(control: Future[int]) -> Future[None]:
+    """Return a future of None that ends as `control` does."""
+    future: IoFuture[None] = IoFuture(lambda: None if control.cancel() else None)
+
+    def finish(finished: Future[int]) -> None:
+        if finished.cancelled():
+            future.fail(CancelledError())
+        elif (error := finished.exception()) is not None:
+            future.fail(error)
+        else:
+            future.resolve(None)
+
+    control.add_done_callback(finish)
+    return future

@@ -1,0 +1,271 @@
+"""Disks in plain files, opened without any driver: raw images and fixed VHDs.
+
+Rules:
+
+1. Files are opened unbuffered, so pages go between caller and device. On a volume
+   whose sectors are larger than the disk's that cannot work; there, and where a
+   device knows no scatter/gather, the file is opened buffered and direct parts
+   are plain reads and writes. A probe at open decides, once.
+2. Nobody else may write a file while it is open here, so its size is known.
+3. A new image is made to look finished last: a fixed VHD has no footer until `seal`.
+   Written first, the footer would also make NTFS write zeros all the way up to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from pyvhdmp import files
+from pyvhdmp._win32 import constants, current
+from pyvhdmp._win32.structures import FILE_ZERO_DATA_STRUCT
+from pyvhdmp.buffers import PAGE_SIZE, PageBuffer
+from pyvhdmp.completion import CompletionPort
+from pyvhdmp.disk.base import Disk, UnmapBehavior
+from pyvhdmp.errors import InvalidInputError
+from pyvhdmp.overlapped import OverlappedFile
+from pyvhdmp.vhd import FOOTER_SIZE, SECTOR_SIZE, Footer
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["FixedVhdDisk", "NewImage", "RawDisk", "make_fixed_vhd"]
+
+_UNSUPPORTED: Final = frozenset(
+    {
+        constants.ERROR_INVALID_FUNCTION,
+        constants.ERROR_NOT_SUPPORTED,
+        constants.ERROR_INVALID_PARAMETER,
+    }
+)
+
+
+class _ImageDisk(Disk):
+    """A disk whose payload starts at byte 0 of a file. `_trailer` bytes follow it."""
+
+    _trailer: ClassVar[int] = 0
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        read_only: bool = False,
+        port: CompletionPort | None = None,
+    ) -> Self:
+        """Open an image file. `port`: the completion port to use, by default the process's.
+
+        Raises the `OSError` of CreateFileW, and `InvalidInputError` for a file that
+        is no image of this kind, saying why.
+        """
+        name = files.checked_path(path)
+        file, scatter = _open(name, constants.OPEN_EXISTING, read_only=read_only, port=port)
+        try:
+            file_size = files.file_size(file.port.windows, file.handle)
+            disk_id = cls._examine(file, name, file_size)
+            return cls._over(
+                file, scatter, name, file_size - cls._trailer, disk_id, read_only=read_only
+            )
+        except BaseException:
+            file.close()
+            raise
+
+    @classmethod
+    def _examine(cls, file: OverlappedFile, path: str, file_size: int) -> uuid.UUID | None:
+        """Return the identity that the image carries. Raises for what is no such image."""
+        raise NotImplementedError
+
+    @classmethod
+    def _over(
+        cls,
+        file: OverlappedFile,
+        scatter: bool,
+        path: str,
+        size: int,
+        disk_id: uuid.UUID | None,
+        *,
+        read_only: bool,
+    ) -> Self:
+        return cls(
+            file,
+            path=path,
+            size=size,
+            sector_size=SECTOR_SIZE,
+            physical_sector_size=SECTOR_SIZE,
+            disk_id=disk_id,
+            read_only=read_only,
+            scatter=scatter,
+            unmap_behavior=UnmapBehavior.IGNORED if read_only else _probe_unmap(file),
+        )
+
+    def _query_size(self) -> int:
+        return files.file_size(self._file.port.windows, self._file.handle) - self._trailer
+
+
+class RawDisk(_ImageDisk):
+    """A raw image: the file is the disk, sector by sector of 512 bytes."""
+
+    disk_type: ClassVar[str] = "raw"
+
+    @classmethod
+    def _examine(cls, file: OverlappedFile, path: str, file_size: int) -> None:
+        if file_size == 0:
+            raise InvalidInputError.because("no raw image: the file is empty", path)
+        if file_size % SECTOR_SIZE:
+            raise InvalidInputError.because(
+                f"no raw image: {file_size} bytes are no whole number of sectors of {SECTOR_SIZE}",
+                path,
+            )
+
+
+class FixedVhdDisk(_ImageDisk):
+    """A fixed VHD: the sectors, and then a footer of 512 bytes that is no part of the disk."""
+
+    disk_type: ClassVar[str] = "fixed-vhd"
+    _trailer: ClassVar[int] = FOOTER_SIZE
+
+    @classmethod
+    def _examine(cls, file: OverlappedFile, path: str, file_size: int) -> uuid.UUID:
+        raw = b""
+        if file_size >= FOOTER_SIZE and file_size % SECTOR_SIZE == 0:
+            buffer = PageBuffer(FOOTER_SIZE)
+            length = file.read_at(buffer, file_size - FOOTER_SIZE).result()
+            raw = buffer[:length]
+        elif file_size >= FOOTER_SIZE:
+            raise InvalidInputError.because(
+                f"no fixed VHD, or a truncated one: {file_size} bytes are no whole number of "
+                f"sectors of {SECTOR_SIZE}",
+                path,
+            )
+        return Footer.parse(raw, file_size=file_size, filename=path).disk_id
+
+
+class NewImage:
+    """An image being made: `disk` can be written at once, `seal` makes it whole.
+
+    Until it is sealed, the file of a fixed VHD is not one.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        size: int,
+        kind: type[RawDisk] | type[FixedVhdDisk],
+        *,
+        overwrite: bool = False,
+        port: CompletionPort | None = None,
+    ) -> None:
+        """Make the file, `size` bytes of zeros. `overwrite`: even if one is there."""
+        self._footer = Footer(size) if kind is FixedVhdDisk else None
+        self._size = size
+        disposition = constants.CREATE_ALWAYS if overwrite else constants.CREATE_NEW
+        file_size = size + kind._trailer
+        file, scatter = _open(path, disposition, read_only=False, port=port, size=file_size)
+        self._file = file
+        try:
+            disk_id = self._footer.disk_id if self._footer else None
+            self.disk: Disk = kind._over(file, scatter, path, size, disk_id, read_only=False)
+        except BaseException:
+            file.close()
+            files.delete_file(file.port.windows, path)
+            raise
+
+    def seal(self) -> None:
+        """Write what makes the image whole, and return when all of it is on stable storage.
+
+        Everything written to `disk` must be finished.
+        """
+        if self._footer is not None:
+            buffer = PageBuffer(FOOTER_SIZE)
+            buffer[:] = self._footer.pack()
+            self._file.flush().result()  # no footer on the medium before what it vouches for
+            self._file.write_at(buffer, self._size).result()
+        self._file.flush().result()
+
+
+def make_fixed_vhd(path: str | os.PathLike[str], size: int) -> uuid.UUID:
+    """Create a fixed .vhd of `size` bytes of zeros; return its identity. Needs no driver.
+
+    Raises `FileExistsError` if there is such a file, `InvalidInputError` if `size` is
+    no positive multiple of 512 or above 2040 GiB, and the `OSError` of Windows.
+    """
+    name = files.checked_path(path)
+    Footer(size)  # refuses a wrong size before there is a file
+    image = NewImage(name, size, FixedVhdDisk)
+    try:
+        image.seal()
+    except BaseException:
+        image.disk.close()
+        files.delete_file(current(), name)
+        raise
+    image.disk.close()
+    assert image.disk.disk_id is not None
+    return image.disk.disk_id
+
+
+def _open(
+    path: str,
+    disposition: int,
+    *,
+    read_only: bool,
+    port: CompletionPort | None,
+    size: int | None = None,
+) -> tuple[OverlappedFile, bool]:
+    """Open a file, of `size` bytes if that is given; return it, and whether it takes pages.
+
+    A file that was made here is deleted again if something fails.
+    """
+    windows = current()
+    buffering = constants.FILE_FLAG_NO_BUFFERING
+    while True:
+        handle = files.open_file(
+            windows, path, writable=not read_only, disposition=disposition, flags=buffering
+        )
+        try:
+            if size is not None:
+                files.set_file_size(windows, handle, size, path)
+            file = OverlappedFile(handle, port=port)
+        except BaseException:
+            files.close_handle(windows, handle)
+            if size is not None:
+                files.delete_file(windows, path)
+            raise
+        if not buffering:
+            return file, False
+        if _probe_unbuffered(file):
+            return file, True
+        file.close()
+        buffering = 0
+        if size is not None:
+            disposition = constants.OPEN_EXISTING
+
+
+def _probe_unbuffered(file: OverlappedFile) -> bool:
+    """Whether the file takes reads of one sector, at any sector, and of pages."""
+    page = PageBuffer(PAGE_SIZE)
+    try:
+        with memoryview(page)[:SECTOR_SIZE] as sector:
+            file.read_at(sector, SECTOR_SIZE).result()
+        file.read_scatter_at([page], 0).result()
+    except OSError as error:
+        return getattr(error, "winerror", None) not in _UNSUPPORTED
+    return True
+
+
+def _probe_unmap(file: OverlappedFile) -> UnmapBehavior:
+    """What zeroing a range of no bytes says about zeroing."""
+    try:
+        file.device_io_control(
+            constants.FSCTL_SET_ZERO_DATA, FILE_ZERO_DATA_STRUCT.pack(0, 0)
+        ).result()
+    except OSError:
+        return UnmapBehavior.IGNORED
+    return UnmapBehavior.ZEROES
+
+
+def make_sparse(file: OverlappedFile) -> None:
+    """Let zeros take no room, where the file system can."""
+    with contextlib.suppress(OSError):
+        file.device_io_control(constants.FSCTL_SET_SPARSE, b"\x01").result()

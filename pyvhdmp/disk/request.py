@@ -1,0 +1,280 @@
+"""One read or write of a disk: its parts in flight, its bounce memory, its future.
+
+Rules:
+
+1. The future is finished once, when no part is with the kernel any more: with the
+   first error there was, else with the result. Nothing is written into the
+   caller's memory after that.
+2. The first error stops the request: parts not yet begun are dropped, those in
+   flight are cancelled. So does a cancel; it is reported as one only if a part
+   was really cancelled or dropped.
+3. A part is done when all its bytes were transferred; fewer is a `ShortTransferError`.
+4. At most `PARTS_IN_FLIGHT` parts of one request are with the kernel, so a long
+   request takes no more memory than a short one, and leaves room for others.
+5. A part that gets no bounce memory waits in the pool's queue, and blocks nobody.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from typing import Final, Generic, TypeVar
+
+from pyvhdmp._win32 import constants
+from pyvhdmp._win32.memory import Pin, copy_memory
+from pyvhdmp.buffers import Block
+from pyvhdmp.completion import Operation
+from pyvhdmp.disk.plan import Part
+from pyvhdmp.errors import ShortTransferError, windows_error
+from pyvhdmp.futures import IoFuture
+from pyvhdmp.overlapped import Call, OverlappedFile
+
+__all__ = ["PARTS_IN_FLIGHT", "Counters", "Request"]
+
+PARTS_IN_FLIGHT: Final = 32
+
+T = TypeVar("T")
+
+
+class Counters:
+    """What the reads and writes of a disk have done so far."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.requests = 0
+        self.bytes_read = 0
+        self.bytes_written = 0
+        self.bytes_bounced = 0
+
+    def add(self, *, read: int, written: int, bounced: int) -> None:
+        """Count one finished request."""
+        with self._lock:
+            self.requests += 1
+            self.bytes_read += read
+            self.bytes_written += written
+            self.bytes_bounced += bounced
+
+
+class Request(Generic[T]):
+    """A read or a write of one disk, from `start` until its future is finished.
+
+    `offset`: where the request begins in the file. `parts`: its plan. `pins`: the
+    buffers it covers, released at its end. `result` is asked for the future's
+    result then. `flush`: flush before the future is finished.
+    """
+
+    def __init__(
+        self,
+        file: OverlappedFile,
+        counters: Counters,
+        *,
+        path: str,
+        write: bool,
+        scatter: bool,
+        offset: int,
+        parts: Iterator[Part],
+        pins: list[Pin],
+        result: Callable[[], T],
+        flush: bool = False,
+    ) -> None:
+        self.future: IoFuture[T] = IoFuture(self.cancel)
+        self.file = file
+        self.path = path
+        self.write = write
+        self.offset = offset
+        kernel32 = file.port.windows.kernel32
+        self.plain_call = kernel32.WriteFile if write else kernel32.ReadFile
+        self.paged_call: Call | None = None
+        if scatter:
+            self.paged_call = kernel32.WriteFileGather if write else kernel32.ReadFileScatter
+        self._counters = counters
+        self._transferred = 0
+        self._bounced = 0
+        self._parts = parts
+        self._pins = pins
+        self._result = result
+        self._flush = flush
+        self._lock = threading.Lock()
+        self._running: set[_PartOperation] = set()
+        self._stopped = False
+        self._cancelled = False
+        self._error: BaseException | None = None
+        # What must come to an end before the request does: the running parts, and
+        # `start` itself. Whoever takes away the last of it ends the request.
+        self._open_ends = 1
+
+    def start(self) -> IoFuture[T]:
+        """Begin. Raises `ValueError`, with nothing begun, if the file is closed."""
+        try:
+            self.file.enter(self)
+        except BaseException:
+            self._release()
+            raise
+        for _ in range(PARTS_IN_FLIGHT):
+            if not self._begin_next_part():
+                break
+        self._end_one()
+        return self.future
+
+    def cancel(self) -> None:
+        """Drop what has not begun, and ask the kernel to cancel what has."""
+        with self._lock:
+            self._cancelled = True
+        self._stop()
+
+    def part_finished(
+        self, operation: _PartOperation, error: BaseException | None, transferred: int, bounced: int
+    ) -> None:
+        """The kernel has let go of a part."""
+        with self._lock:
+            self._running.discard(operation)
+            self._transferred += transferred
+            self._bounced += bounced
+            first_error = error is not None and self._error is None
+            if first_error:
+                self._error = error
+        if first_error:
+            self._stop()
+        self._begin_next_part()
+        self._end_one()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether parts that have not begun are to be dropped."""
+        return self._stopped
+
+    def _begin_next_part(self) -> bool:
+        with self._lock:
+            part = None if self._stopped else next(self._parts, None)
+            if part is None:
+                return False
+            self._open_ends += 1
+            operation = _PartOperation(self, part)
+            self._running.add(operation)
+        operation.start()
+        return True
+
+    def _stop(self) -> None:
+        with self._lock:
+            self._stopped = True
+            running = list(self._running)
+        for operation in running:
+            operation.cancel()
+
+    def _end_one(self) -> None:
+        with self._lock:
+            self._open_ends -= 1
+            if self._open_ends:
+                return
+        if self._error is None and self._stopped and next(self._parts, None) is not None:
+            self._error = CancelledError()  # parts were dropped, and no error was the cause
+        if self._flush and self._error is None:
+            self.file.flush_then(self._finish)
+        else:
+            self._finish(self._error)
+
+    def _finish(self, error: BaseException | None) -> None:
+        try:
+            if error is None:
+                result = self._result()
+        except BaseException as failure:  # MemoryError, of making bytes
+            error = failure
+        self._release()
+        self._counters.add(
+            read=0 if self.write else self._transferred,
+            written=self._transferred if self.write else 0,
+            bounced=self._bounced,
+        )
+        if error is None:
+            self.future.resolve(result)
+        else:
+            self.future.fail(error)
+        self.file.leave(self)
+
+    def _release(self) -> None:
+        for pin in self._pins:
+            pin.release()
+
+
+class _PartOperation(Operation):
+    """One part: directly in the caller's pages, or through a bounce block."""
+
+    __slots__ = ("_block", "_part", "_request")
+
+    def __init__(self, request: Request[T], part: Part) -> None:
+        super().__init__(request.file)
+        self._request: Request[T] = request
+        self._part = part
+        self._block: Block | None = None
+
+    def start(self) -> None:
+        if self._part.is_direct:
+            self._submit()
+        else:
+            block = self.file.port.bounce.take(self._part.length, self._granted)
+            if block is not None:
+                self._granted(block)
+
+    def cancel(self) -> None:
+        if self._block is None and self.file.port.bounce.forget(self._granted):
+            self._request.part_finished(self, CancelledError(), 0, 0)
+        else:
+            self.file.cancel_operation(self)
+
+    def _granted(self, block: Block) -> None:
+        self._block = block
+        if self._request.stopped:
+            self._end(CancelledError(), 0)
+            return
+        if self._request.write:
+            target = block.address
+            for address, length in self._part.runs:
+                copy_memory(target, address, length)
+                target += length
+        self._submit()
+
+    def _submit(self) -> None:
+        request, part = self._request, self._part
+        offset = request.offset + part.start
+        if self._block is not None:
+            self.file.submit(self, request.plain_call, self._block.address, part.length, offset)
+        elif request.paged_call is not None:
+            self.file.submit_pages(self, request.paged_call, part.pages(), offset)
+        else:
+            ((address, length),) = part.runs
+            self.file.submit(self, request.plain_call, address, length, offset)
+
+    def finish(self, code: int, transferred: int) -> None:
+        error = self._error(code, transferred)
+        if error is None and self._block is not None and not self._request.write:
+            source = self._block.address
+            for address, length in self._part.runs:
+                copy_memory(address, source, length)
+                source += length
+        self._end(error, transferred)
+
+    def _error(self, code: int, transferred: int) -> BaseException | None:
+        request, part = self._request, self._part
+        if code in (constants.ERROR_SUCCESS, constants.ERROR_HANDLE_EOF):
+            if transferred == part.length:
+                return None
+            what = "wrote" if request.write else "read"
+            return ShortTransferError.because(
+                f"{what} {transferred} of {part.length} bytes at byte {request.offset + part.start}",
+                request.path,
+            )
+        if code == constants.ERROR_OPERATION_ABORTED and self.cancel_wanted:
+            return CancelledError()
+        function = "write" if request.write else "read"
+        return windows_error(
+            code, f"The {function} at byte {request.offset + part.start}", request.path
+        )
+
+    def _end(self, error: BaseException | None, transferred: int) -> None:
+        block, self._block = self._block, None
+        if block is not None:
+            self.file.port.bounce.give(block)
+        self._request.part_finished(
+            self, error, transferred, transferred if block is not None else 0
+        )

@@ -1,0 +1,131 @@
+"""Errors, and the only place that turns a Windows code into an exception.
+
+Rules:
+
+1. A failed call raises the `OSError` its code stands for, so that
+   ``except FileNotFoundError`` works, with `winerror` and `filename` set and a
+   note that names the function.
+2. What is wrong with a request or a disk, as opposed to a call, is a `DiskError`.
+3. A code is turned into an exception once, and never when it means success.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from typing import Final, Self
+
+from pyvhdmp._win32 import Windows, constants, format_message
+
+__all__ = [
+    "DiskError",
+    "IllegalBlockError",
+    "InvalidInputError",
+    "MediumError",
+    "ReadOnlyError",
+    "ShortTransferError",
+]
+
+
+class DiskError(OSError):
+    """What can be wrong with a disk, an image or a request. Base of the others."""
+
+    _errno = errno.EIO
+
+    @classmethod
+    def because(cls, reason: str, filename: str | None = None) -> Self:
+        """Return the error with `reason` as its text and its own errno."""
+        return cls(cls._errno, reason, filename) if filename else cls(cls._errno, reason)
+
+
+class InvalidInputError(DiskError, ValueError):
+    """An argument or an image that cannot be used. Its text says which and why."""
+
+    _errno = errno.EINVAL
+
+
+class IllegalBlockError(DiskError):
+    """A range of sectors that does not lie inside the disk."""
+
+    _errno = errno.EINVAL
+
+
+class ReadOnlyError(DiskError):
+    """A write or an unmap on a disk that was opened read-only."""
+
+    _errno = errno.EROFS
+
+
+class ShortTransferError(DiskError):
+    """Windows reported success for fewer bytes than were asked for."""
+
+
+class MediumError(DiskError):
+    """The device could not read or write its medium; `winerror` says how."""
+
+
+_MEDIUM_CODES: Final = frozenset(
+    {
+        constants.ERROR_CRC,
+        constants.ERROR_SECTOR_NOT_FOUND,
+        constants.ERROR_IO_DEVICE,
+        constants.ERROR_DISK_CORRUPT,
+    }
+)
+
+_HINTS: Final = {
+    constants.ERROR_SHARING_VIOLATION: (
+        "Another program has the file open. Stop the VM or detach the disk that uses it, "
+        "or open it read-only if the other side only reads too."
+    ),
+    constants.ERROR_INVALID_PARAMETER: (
+        "For unbuffered I/O the offset, the length and the address must be multiples of "
+        "the sector size of the volume that holds the file."
+    ),
+    constants.ERROR_WORKING_SET_QUOTA: "Too much memory is locked for I/O: lower the queue depth.",
+    constants.ERROR_NO_SYSTEM_RESOURCES: "Too much I/O is in flight: lower the queue depth.",
+}
+
+# CPython knows which errno a Windows code is only on Windows. These are its
+# choices (PC/errmap.h) for the codes a stand-in is likely to return elsewhere.
+_ERRNO: Final = {
+    constants.ERROR_FILE_NOT_FOUND: errno.ENOENT,
+    constants.ERROR_PATH_NOT_FOUND: errno.ENOENT,
+    constants.ERROR_ACCESS_DENIED: errno.EACCES,
+    constants.ERROR_WRITE_PROTECT: errno.EACCES,
+    constants.ERROR_SHARING_VIOLATION: errno.EACCES,
+    constants.ERROR_FILE_EXISTS: errno.EEXIST,
+    constants.ERROR_ALREADY_EXISTS: errno.EEXIST,
+    constants.ERROR_BROKEN_PIPE: errno.EPIPE,
+    constants.ERROR_DISK_FULL: errno.ENOSPC,
+}
+
+
+def is_success(status: int) -> bool:
+    """Whether an NTSTATUS means success: as a signed number it is not negative."""
+    return status < 0x80000000
+
+
+def windows_error(code: int, function: str, filename: str | None = None) -> OSError:
+    """Return the exception for a Win32 code that `function` failed with."""
+    assert code != constants.ERROR_SUCCESS, f"{function} did not fail"
+    kind = MediumError if code in _MEDIUM_CODES else OSError
+    if sys.platform == "win32":
+        error = kind(None, format_message(code), filename, code)
+    else:
+        error = kind(_ERRNO.get(code, errno.EINVAL), format_message(code), filename)
+        error.__dict__["winerror"] = code  # which OSError has only on Windows
+    error.add_note(f"{function} failed with Windows error {code}.")
+    if code in _HINTS:
+        error.add_note(_HINTS[code])
+    return error
+
+
+def last_error(windows: Windows, function: str, filename: str | None = None) -> OSError:
+    """Return the exception for the call of `function` that just failed on this thread."""
+    return windows_error(windows.get_last_error(), function, filename)
+
+
+def status_error(windows: Windows, status: int, function: str) -> OSError:
+    """Return the exception for an NTSTATUS that `function` returned."""
+    return windows_error(windows.ntdll.RtlNtStatusToDosError(status), function)

@@ -1,0 +1,143 @@
+"""Files by name, through kernel32: open, measure, resize, replace, delete.
+
+Everything that names a file goes through here and not through `os`, so that it
+happens on the Windows in force, a simulated one included, and fails with that
+Windows' own codes.
+"""
+
+from __future__ import annotations
+
+import ntpath
+import os
+from typing import Final
+
+from pyvhdmp._win32 import Handle, Windows, constants
+from pyvhdmp._win32.structures import LARGE_INTEGER_STRUCT
+from pyvhdmp.buffers import PAGE_SIZE, Block
+from pyvhdmp.errors import InvalidInputError, last_error, windows_error
+
+__all__ = [
+    "check_replaceable",
+    "checked_path",
+    "close_handle",
+    "delete_file",
+    "file_attributes",
+    "file_size",
+    "move_file",
+    "open_file",
+    "set_file_size",
+]
+
+_LONG_PATH: Final = 248
+"""From this length on some functions want the extended form of a path."""
+
+
+def checked_path(path: str | os.PathLike[str]) -> str:
+    """Return a path as text. Raises `TypeError` for bytes, `InvalidInputError` for a NUL in it."""
+    text = os.fspath(path)
+    if not isinstance(text, str):
+        raise TypeError(f"a path must be str or os.PathLike[str], not {type(text).__name__}")
+    if not text or "\0" in text:
+        raise InvalidInputError.because(f"{text!r} is no path")
+    return text
+
+
+def _extended(path: str) -> str:
+    if len(path) < _LONG_PATH or path.startswith(("\\\\?\\", "\\\\.\\")):
+        return path
+    full = ntpath.abspath(path)
+    return "\\\\?\\UNC" + full[1:] if full.startswith("\\\\") else "\\\\?\\" + full
+
+
+def open_file(
+    windows: Windows, path: str, *, writable: bool, disposition: int, flags: int = 0
+) -> Handle:
+    """Open a file for overlapped I/O; others may read it meanwhile, and nobody may write it.
+
+    The handle is not inheritable. Raises the `OSError` of CreateFileW, and
+    `IsADirectoryError`, where Windows would say that access is denied.
+    """
+    access = constants.GENERIC_READ | (constants.GENERIC_WRITE if writable else 0)
+    handle = windows.kernel32.CreateFileW(
+        _extended(path),
+        access,
+        constants.FILE_SHARE_READ,
+        0,
+        disposition,
+        constants.FILE_FLAG_OVERLAPPED | flags,
+        0,
+    )
+    if handle != constants.INVALID_HANDLE_VALUE:
+        return Handle(handle)
+    error = last_error(windows, "CreateFileW", path)
+    attributes = file_attributes(windows, path)
+    if attributes is not None and attributes & constants.FILE_ATTRIBUTE_DIRECTORY:
+        raise IsADirectoryError(21, "Is a directory", path) from error
+    raise error
+
+
+def check_replaceable(windows: Windows, path: str) -> None:
+    """Raise what keeps a file from being replaced: above all, that somebody has it open."""
+    handle = windows.kernel32.CreateFileW(
+        _extended(path),
+        constants.DELETE,
+        constants.FILE_SHARE_READ | constants.FILE_SHARE_WRITE | constants.FILE_SHARE_DELETE,
+        0,
+        constants.OPEN_EXISTING,
+        0,
+        0,
+    )
+    if handle == constants.INVALID_HANDLE_VALUE:
+        raise last_error(windows, "CreateFileW", path)
+    close_handle(windows, handle)
+
+
+def close_handle(windows: Windows, handle: int) -> None:
+    """Close a handle that nothing else owns."""
+    windows.kernel32.CloseHandle(handle)
+
+
+def file_size(windows: Windows, handle: int) -> int:
+    """Return the size of an open file in bytes."""
+    block = Block(PAGE_SIZE)
+    if not windows.kernel32.GetFileSizeEx(handle, block.address):
+        raise last_error(windows, "GetFileSizeEx")
+    size: int
+    (size,) = LARGE_INTEGER_STRUCT.unpack_from(block.memory)
+    return size
+
+
+def set_file_size(windows: Windows, handle: int, size: int, path: str) -> None:
+    """Cut or extend an open file to `size` bytes; what is new reads as zeros."""
+    block = Block(PAGE_SIZE)
+    LARGE_INTEGER_STRUCT.pack_into(block.memory, 0, size)
+    if not windows.kernel32.SetFileInformationByHandle(
+        handle, constants.FileEndOfFileInfo, block.address, LARGE_INTEGER_STRUCT.size
+    ):
+        raise last_error(windows, "SetFileInformationByHandle", path)
+
+
+def file_attributes(windows: Windows, path: str) -> int | None:
+    """Return a file's attributes, None if there is no such file."""
+    attributes = windows.kernel32.GetFileAttributesW(_extended(path))
+    if attributes != constants.INVALID_FILE_ATTRIBUTES:
+        return attributes
+    code = windows.get_last_error()
+    if code in (constants.ERROR_FILE_NOT_FOUND, constants.ERROR_PATH_NOT_FOUND):
+        return None
+    raise windows_error(code, "GetFileAttributesW", path)
+
+
+def move_file(windows: Windows, path: str, target: str, *, replace: bool) -> None:
+    """Rename a file; return when the rename is on the disk."""
+    flags = constants.MOVEFILE_WRITE_THROUGH | (
+        constants.MOVEFILE_REPLACE_EXISTING if replace else 0
+    )
+    if not windows.kernel32.MoveFileExW(_extended(path), _extended(target), flags):
+        raise last_error(windows, "MoveFileExW", target)
+
+
+def delete_file(windows: Windows, path: str) -> None:
+    """Delete a file."""
+    if not windows.kernel32.DeleteFileW(_extended(path)):
+        raise last_error(windows, "DeleteFileW", path)

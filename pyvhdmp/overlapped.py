@@ -1,0 +1,464 @@
+"""A file opened for overlapped I/O, with any number of requests in flight.
+
+Rules:
+
+1. The handle belongs to the `OverlappedFile`, from a successful constructor until
+   `close` or `detach`. It is closed once, and never with I/O in flight: whoever
+   finishes the last piece of work after `close` closes it.
+2. Work (a request with a future, which may take several operations) is entered
+   before its first call and left after its future is finished. Closed means that
+   no new work is entered; what has been entered runs to its end.
+3. A slot is attached to an operation, detached and cancelled under one lock, so
+   CancelIoEx can only ever name the OVERLAPPED of the operation that was meant.
+4. A cancel that comes while a call is being made would find nothing to cancel. It
+   leaves a mark, and the thread that makes the call cancels when it returns.
+"""
+
+from __future__ import annotations
+
+import operator
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+from pyvhdmp._win32 import Handle, constants
+from pyvhdmp._win32.memory import Pin
+from pyvhdmp._win32.structures import DWORD_STRUCT, OVERLAPPED_STRUCT
+from pyvhdmp.buffers import PAGE_SIZE, Block
+from pyvhdmp.completion import CompletionPort, Operation, wait_interruptibly
+from pyvhdmp.errors import InvalidInputError, is_success, status_error, windows_error
+from pyvhdmp.futures import IoFuture
+from pyvhdmp.slots import MAX_SEGMENTS, Slot, pack_segments
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from pyvhdmp.buffers import Buffer
+
+__all__ = ["OverlappedFile"]
+
+MAX_TRANSFER: Final = constants.MAXDWORD // PAGE_SIZE * PAGE_SIZE
+"""Bytes that one call can transfer: its length is a DWORD. Whole pages."""
+
+_MAX_OFFSET: Final = (1 << 63) - 1
+
+Call: TypeAlias = Callable[[int, int, int, int, int], int]
+"""ReadFile and its kin: handle, address, length, NULL, OVERLAPPED."""
+
+
+class Work(Protocol):
+    """What a file has taken on and has to finish before its handle can be closed."""
+
+    def cancel(self) -> None:
+        """Ask for the work to end early. It still ends by itself, once."""
+
+
+class OverlappedFile:
+    """Owns a handle opened with FILE_FLAG_OVERLAPPED and does I/O on it.
+
+    Any contiguous object with the buffer protocol is a buffer. It is used in
+    place, never copied, and can be neither freed nor resized until its future is
+    finished; what else the file asks of it (alignment on an unbuffered handle) is
+    the caller's to keep. All methods can be called from any thread.
+
+    `port`: the `CompletionPort` to use, the process's own by default.
+
+    Raises `InvalidInputError` for a handle that is not open for overlapped I/O,
+    and the `OSError` of CreateIoCompletionPort, for one that is bound to a port
+    already. The handle then remains the caller's.
+    """
+
+    def __init__(self, handle: int, *, port: CompletionPort | None = None) -> None:
+        self._ended = threading.Event()
+        self._ended.set()  # nothing to close, as far as __del__ is concerned
+        self._handle = Handle(operator.index(handle))
+        self._port = port if port is not None else CompletionPort.default()
+        self._windows = self._port.windows
+        self._lock = threading.Lock()
+        self._work: set[Work] = set()
+        self._closing = False
+        self._keep_handle = False
+        self._check_overlapped()
+        self._port.attach(self, self._handle)
+        self._ended.clear()
+
+    def _check_overlapped(self) -> None:
+        # Asked of the kernel, as a synchronous handle would block every caller
+        # and never post a packet.
+        slot = self._port.slots.take()
+        try:
+            mode_at = slot.segments_offset
+            status = self._windows.ntdll.NtQueryInformationFile(
+                self._handle,
+                slot.address,
+                slot.segments_address,
+                DWORD_STRUCT.size,
+                constants.FileModeInformation,
+            )
+            if not is_success(status):
+                raise status_error(self._windows, status, "NtQueryInformationFile")
+            (mode,) = DWORD_STRUCT.unpack_from(slot.memory, mode_at)
+        finally:
+            self._port.slots.give(slot)
+        if mode & (constants.FILE_SYNCHRONOUS_IO_ALERT | constants.FILE_SYNCHRONOUS_IO_NONALERT):
+            raise InvalidInputError.because(
+                f"handle {self._handle:#x} was opened without FILE_FLAG_OVERLAPPED"
+            )
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"handle {self._handle:#x}"
+        return f"<OverlappedFile {state}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # Work refers to its file, and the port to the work: nothing is in flight.
+        if not self._ended.is_set():
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether new requests are refused."""
+        return self._closing
+
+    @property
+    def handle(self) -> int:
+        """The handle, still owned by this object."""
+        return self._handle
+
+    @property
+    def port(self) -> CompletionPort:
+        """The port that the handle is bound to."""
+        return self._port
+
+    # -- Requests -------------------------------------------------------------
+
+    def read_at(self, buffer: Buffer, offset: int) -> Future[int]:
+        """Fill `buffer` from byte `offset`. Future of the bytes read, 0 at the end of the file.
+
+        Raises `InvalidInputError` for a buffer that is read-only, not contiguous
+        or above 4 GiB, or an `offset` out of range. Source: ReadFile, fileapi.h.
+        """
+        pin = _pin(buffer, writable=True)
+        return self._transfer("ReadFile", self._windows.kernel32.ReadFile, pin, offset)
+
+    def write_at(self, buffer: Buffer, offset: int) -> Future[int]:
+        """Write `buffer` at byte `offset`. Future of the bytes written.
+
+        Raises `InvalidInputError` as `read_at` does. Source: WriteFile, fileapi.h.
+        """
+        pin = _pin(buffer, writable=False)
+        return self._transfer("WriteFile", self._windows.kernel32.WriteFile, pin, offset)
+
+    def read_scatter_at(self, buffers: Sequence[Buffer], offset: int) -> Future[int]:
+        """Fill whole pages, wherever they lie, from byte `offset`. Future of the bytes read.
+
+        Each buffer is page-aligned and a whole number of pages long, and the
+        handle unbuffered. Raises `InvalidInputError` otherwise. Source:
+        ReadFileScatter, fileapi.h.
+        """
+        function = self._windows.kernel32.ReadFileScatter
+        return self._transfer_pages("ReadFileScatter", function, buffers, offset, writable=True)
+
+    def write_gather_at(self, buffers: Sequence[Buffer], offset: int) -> Future[int]:
+        """Write whole pages, wherever they lie, at byte `offset`. Future of the bytes written.
+
+        As `read_scatter_at`. Source: WriteFileGather, fileapi.h.
+        """
+        function = self._windows.kernel32.WriteFileGather
+        return self._transfer_pages("WriteFileGather", function, buffers, offset, writable=False)
+
+    def device_io_control(
+        self, code: int, input: Buffer | None = None, output: Buffer | None = None
+    ) -> Future[int]:
+        """Send a control code. Future of the bytes that the driver put into `output`.
+
+        Source: DeviceIoControl, ioapiset.h.
+        """
+        pins = []
+        try:
+            pins.append(_pin(b"" if input is None else input, writable=False))
+            # Some codes take their data through the output buffer and leave it as it is.
+            pins.append(_pin(b"" if output is None else output, writable=output is not None))
+            given, taken = pins
+            function = self._windows.kernel32.DeviceIoControl
+
+            def call(handle: int, address: int, length: int, _: int, overlapped: int) -> int:
+                return function(
+                    handle,
+                    code,
+                    address,
+                    length,
+                    taken.address if taken.length else 0,
+                    taken.length,
+                    0,
+                    overlapped,
+                )
+
+            transfer = _Transfer(self, "DeviceIoControl", pins)
+            self.enter(transfer)
+        except BaseException:
+            _release(pins)
+            raise
+        self.submit(transfer, call, given.address if given.length else 0, given.length, 0)
+        return transfer.future
+
+    def flush(self) -> Future[None]:
+        """Put all that has been written on stable storage. Future of None.
+
+        It blocks a thread of the flush executor, and no other. A cancel has no
+        effect. Source: NtFlushBuffersFileEx, ntifs.h.
+        """
+        flush = _Flush(self)
+        self.enter(flush)
+        self.flush_then(flush.finish)
+        return flush.future
+
+    def cancel(self) -> None:
+        """Ask the kernel to cancel all that is in flight on this file.
+
+        Each future finishes for itself: as cancelled where the kernel confirms it.
+        """
+        with self._lock:
+            work = list(self._work)
+        for item in work:
+            item.cancel()
+
+    def close(self, *, cancel: bool = False) -> None:
+        """Refuse new requests, wait for those in flight, then close the handle.
+
+        `cancel`: ask the kernel to cancel them first. Idempotent. On the completion
+        thread, in a done-callback, it does not wait; the handle is closed when the
+        last request is done.
+        """
+        self._stop(keep_handle=False, cancel=cancel)
+
+    def detach(self) -> int:
+        """Wait as `close` does, then hand the handle over to the caller, open.
+
+        The handle stays bound to its port, as Windows has it.
+        Raises `ValueError` if the file is closed.
+        """
+        if self.closed:
+            raise ValueError("the file is closed")
+        self._stop(keep_handle=True, cancel=False)
+        return self._handle
+
+    # -- Work and operations, for the layers above ----------------------------
+
+    def enter(self, work: Work) -> None:
+        """Take on a piece of work. Raises `ValueError` on a closed file."""
+        with self._lock:
+            if self._closing:
+                raise ValueError("I/O operation on a closed file")
+            self._work.add(work)
+
+    def leave(self, work: Work) -> None:
+        """A piece of work is over, its future finished. The last one closes the handle."""
+        with self._lock:
+            self._work.discard(work)
+            last = self._closing and not self._work
+        if last:
+            self._end()
+
+    def submit(
+        self, operation: Operation, call: Call, address: int, length: int, offset: int
+    ) -> None:
+        """Make one call over contiguous memory. `operation.finish` follows, once."""
+        self._start(operation, self._port.slots.take(), call, address, length, offset)
+
+    def submit_pages(
+        self, operation: Operation, call: Call, pages: Sequence[int], offset: int
+    ) -> None:
+        """Make one scatter or gather call over up to MAX_SEGMENTS pages, by their addresses."""
+        slot = self._port.slots.take()
+        pack_segments(slot.memory, slot.segments_offset, pages)
+        length = len(pages) * PAGE_SIZE
+        self._start(operation, slot, call, slot.segments_address, length, offset)
+
+    def cancel_operation(self, operation: Operation) -> None:
+        """Ask the kernel to cancel one operation. Its packet comes all the same."""
+        with self._lock:
+            operation.cancel_wanted = True
+            if operation.slot is not None:
+                # ERROR_NOT_FOUND: it is over already, or not begun (rule 4).
+                self._windows.kernel32.CancelIoEx(self._handle, operation.slot.address)
+
+    def release_slot(self, operation: Operation) -> None:
+        """Detach and reuse the slot of an operation that the kernel has let go of."""
+        with self._lock:
+            slot, operation.slot = operation.slot, None
+        if slot is not None:
+            self._port.slots.give(slot)
+
+    def flush_then(self, done: Callable[[OSError | None], None]) -> None:
+        """Flush on the executor, then call `done` on the completion thread."""
+        self._port.call_blocking(partial(self._flush, done))
+
+    def _start(
+        self, operation: Operation, slot: Slot, call: Call, address: int, length: int, offset: int
+    ) -> None:
+        OVERLAPPED_STRUCT.pack_into(
+            slot.memory, slot.offset,
+            constants.STATUS_PENDING, 0, offset & 0xFFFFFFFF, offset >> 32, 0,
+        )  # fmt: skip
+        operation.slot = slot
+        self._port.register(operation, slot)
+        if not call(self._handle, address, length, 0, slot.address):
+            code = self._windows.get_last_error()
+            if code not in (constants.ERROR_IO_PENDING, constants.ERROR_MORE_DATA):
+                if self._port.withdraw(operation, slot):
+                    self.release_slot(operation)
+                    operation.finish(code, 0)
+                return
+        # From here on the operation may be finished, and the slot another's.
+        if operation.cancel_wanted:
+            self.cancel_operation(operation)
+
+    def _flush(self, done: Callable[[OSError | None], None]) -> None:
+        slot = self._port.slots.take()  # its first two fields are an IO_STATUS_BLOCK
+        error = None
+        status = self._windows.ntdll.NtFlushBuffersFileEx(self._handle, 0, 0, 0, slot.address)
+        if not is_success(status):
+            error = status_error(self._windows, status, "NtFlushBuffersFileEx")
+        self._port.slots.give(slot)
+        self._port.call_soon(partial(done, error))
+
+    def _transfer(self, function: str, call: Call, pin: Pin, offset: int) -> Future[int]:
+        try:
+            offset = _checked_offset(offset)
+            if pin.length > MAX_TRANSFER:
+                raise InvalidInputError.because(f"one call transfers at most {MAX_TRANSFER} bytes")
+            transfer = _Transfer(self, function, [pin])
+            self.enter(transfer)
+        except BaseException:
+            pin.release()
+            raise
+        self.submit(transfer, call, pin.address, pin.length, offset)
+        return transfer.future
+
+    def _transfer_pages(
+        self, function: str, call: Call, buffers: Sequence[Buffer], offset: int, *, writable: bool
+    ) -> Future[int]:
+        pins: list[Pin] = []
+        pages: list[int] = []
+        try:
+            offset = _checked_offset(offset)
+            for index, buffer in enumerate(buffers):
+                pin = _pin(buffer, writable=writable, name=f"buffers[{index}]")
+                pins.append(pin)
+                if pin.address % PAGE_SIZE or pin.length % PAGE_SIZE:
+                    raise InvalidInputError.because(
+                        f"buffers[{index}] is not made of whole, aligned pages of {PAGE_SIZE} bytes"
+                    )
+                pages.extend(range(pin.address, pin.address + pin.length, PAGE_SIZE))
+            if len(pages) * PAGE_SIZE > MAX_TRANSFER:
+                raise InvalidInputError.because(f"one call transfers at most {MAX_TRANSFER} bytes")
+            transfer = _Transfer(self, function, pins)
+            self.enter(transfer)
+        except BaseException:
+            _release(pins)
+            raise
+        if len(pages) <= MAX_SEGMENTS:
+            self.submit_pages(transfer, call, pages, offset)
+        else:
+            # More than a slot has room for: an array of its own, kept by the operation.
+            array = transfer.segments = Block((len(pages) + 1) * 8)
+            pack_segments(array.memory, 0, pages)
+            self.submit(transfer, call, array.address, len(pages) * PAGE_SIZE, offset)
+        return transfer.future
+
+    def _stop(self, *, keep_handle: bool, cancel: bool) -> None:
+        with self._lock:
+            last = not self._closing and not self._work
+            if not self._closing:
+                self._closing = True
+                self._keep_handle = keep_handle
+        if cancel:
+            self.cancel()
+        if last:
+            self._end()
+        if not self._port.on_thread():
+            wait_interruptibly(self._ended)
+
+    def _end(self) -> None:
+        if not self._keep_handle:
+            self._windows.kernel32.CloseHandle(self._handle)
+        self._ended.set()
+
+
+class _Transfer(Operation):
+    """One call whose future tells the bytes transferred: a read, a write, a control."""
+
+    __slots__ = ("_function", "_pins", "future", "segments")
+
+    def __init__(self, file: OverlappedFile, function: str, pins: list[Pin]) -> None:
+        super().__init__(file)
+        self.future: IoFuture[int] = IoFuture(self.cancel)
+        self.segments: Block | None = None
+        self._function = function
+        self._pins = pins
+
+    def cancel(self) -> None:
+        self.file.cancel_operation(self)
+
+    def finish(self, code: int, transferred: int) -> None:
+        _release(self._pins)
+        if code in (constants.ERROR_SUCCESS, constants.ERROR_HANDLE_EOF):
+            self.future.resolve(transferred)
+        elif code == constants.ERROR_OPERATION_ABORTED and self.cancel_wanted:
+            self.future.fail(CancelledError())
+        else:
+            self.future.fail(windows_error(code, self._function))
+        self.file.leave(self)
+
+
+class _Flush:
+    """A flush on the executor."""
+
+    def __init__(self, file: OverlappedFile) -> None:
+        self.future: IoFuture[None] = IoFuture()
+        self._file = file
+
+    def cancel(self) -> None:
+        pass  # a flush has no OVERLAPPED to name
+
+    def finish(self, error: OSError | None) -> None:
+        if error is None:
+            self.future.resolve(None)
+        else:
+            self.future.fail(error)
+        self._file.leave(self)
+
+
+def _pin(buffer: object, *, writable: bool, name: str = "the buffer") -> Pin:
+    try:
+        return Pin(buffer, writable=writable)
+    except BufferError as error:
+        raise InvalidInputError.because(f"{name} cannot be used: {error}") from error
+
+
+def _release(pins: list[Pin]) -> None:
+    for pin in pins:
+        pin.release()
+
+
+def _checked_offset(offset: int) -> int:
+    offset = operator.index(offset)
+    if not 0 <= offset <= _MAX_OFFSET:
+        raise InvalidInputError.because(f"offset {offset} is not in 0 .. 2**63 - 1")
+    return offset

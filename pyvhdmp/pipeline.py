@@ -1,0 +1,252 @@
+"""Copying and comparing disks with many requests in flight.
+
+Rules:
+
+1. A pipeline runs on the completion thread from its first request to its last: each
+   finished request begins the next. So it needs no lock, and no thread is woken in
+   between. The caller's thread waits, and reports progress.
+2. Its memory is fixed at the start: page-aligned buffers, used again and again.
+3. After an error, a difference or Ctrl+C nothing new is begun, and `run` returns
+   only when nothing is in flight any more.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from functools import partial
+from typing import Final, TypeAlias
+
+from pyvhdmp.buffers import PageBuffer
+from pyvhdmp.completion import wait_interruptibly
+from pyvhdmp.disk import Disk
+from pyvhdmp.errors import InvalidInputError
+
+__all__ = ["Compare", "Copy", "Progress", "is_zero"]
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called about ten times a second with the bytes done and the bytes there are."""
+
+_PROGRESS_SECONDS: Final = 0.1
+_ZEROS: Final = bytes(64 * 1024)
+
+
+class _Pipeline:
+    """What `Copy` and `Compare` share: blocks in order, waiting, stopping."""
+
+    def __init__(self, first: Disk, second: Disk, *, io_size: int) -> None:
+        if first.port is not second.port:
+            raise ValueError("both disks must be on one completion port")
+        if io_size <= 0 or io_size % first.sector_size or io_size % second.sector_size:
+            raise InvalidInputError.because(f"the I/O size {io_size} is no whole number of sectors")
+        self._port = first.port
+        self._size = first.size
+        self._io_size = io_size
+        self._next = 0
+        self._done = 0
+        self._stopped = False
+        self._error: BaseException | None = None
+        self._in_flight: set[Future[None]] = set()
+        self._over = threading.Event()
+        self.seconds = 0.0
+
+    def run(self, progress: Progress | None = None) -> None:
+        """Do it all. Raises the first error; Ctrl+C cancels what is in flight first."""
+        began = time.perf_counter()
+        self._port.call_soon(partial(self._guarded, self._advance))
+        try:
+            while not self._over.wait(_PROGRESS_SECONDS):
+                if progress is not None:
+                    progress(self._done, self._size)
+        except BaseException:
+            self._port.call_soon(self._cancel)
+            wait_interruptibly(self._over)
+            raise
+        if self._error is not None:
+            raise self._error
+        if progress is not None:
+            progress(self._done, self._size)
+        self.seconds = time.perf_counter() - began
+
+    # -- On the completion thread, all of it ----------------------------------
+
+    def _advance(self) -> None:
+        """Begin as many requests as may be in flight."""
+        raise NotImplementedError
+
+    def _take_block(self) -> tuple[int, int]:
+        """Return the place and the length, in bytes, of the next block."""
+        offset = self._next
+        length = min(self._io_size, self._size - offset)
+        self._next += length
+        return offset, length
+
+    @property
+    def _has_blocks(self) -> bool:
+        return not self._stopped and self._next < self._size
+
+    def _watch(self, future: Future[None], then: Callable[[], None]) -> None:
+        """Go on with `then` when `future` is done."""
+        self._in_flight.add(future)
+        future.add_done_callback(partial(self._finished, then))
+
+    def _finished(self, then: Callable[[], None], future: Future[None]) -> None:
+        self._in_flight.discard(future)
+        if future.cancelled():
+            self._fail(CancelledError())
+        elif (error := future.exception()) is not None:
+            self._fail(error)
+        else:
+            self._guarded(then)
+        self._guarded(self._advance)
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except BaseException as error:  # a request that was refused: the disk was closed
+            self._fail(error)
+        if not self._in_flight and not self._has_blocks and self._is_idle():
+            self._over.set()
+
+    def _is_idle(self) -> bool:
+        """Whether nothing waits to be begun."""
+        return True
+
+    def _fail(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+        self._cancel()
+
+    def _cancel(self) -> None:
+        self._stopped = True
+        for future in list(self._in_flight):
+            future.cancel()
+        if not self._in_flight:
+            self._over.set()
+
+
+class Copy(_Pipeline):
+    """Copy all of `source` to the beginning of `target`.
+
+    Up to `queue_depth` reads and as many writes of `io_size` bytes are in flight.
+    `target_is_zero`: blocks of zeros need not be written.
+    """
+
+    def __init__(
+        self,
+        source: Disk,
+        target: Disk,
+        *,
+        queue_depth: int,
+        io_size: int,
+        target_is_zero: bool = False,
+    ) -> None:
+        super().__init__(source, target, io_size=io_size)
+        if source.size > target.size:
+            raise InvalidInputError.because(
+                f"{source.size} bytes do not fit on a disk of {target.size}", target.path
+            )
+        self._source = source
+        self._target = target
+        self._target_is_zero = target_is_zero
+        self._queue_depth = queue_depth
+        self._reads = self._writes = 0
+        self._free = [memoryview(PageBuffer(io_size)) for _ in range(2 * queue_depth)]
+        self._to_write: deque[tuple[int, int, memoryview]] = deque()
+        self.bytes_skipped = 0
+        """Bytes of zeros that were not written."""
+
+    def _advance(self) -> None:
+        while self._to_write and self._writes < self._queue_depth and not self._stopped:
+            self._begin_write(*self._to_write.popleft())
+        while self._has_blocks and self._free and self._reads < self._queue_depth:
+            self._begin_read(self._free.pop())
+
+    def _is_idle(self) -> bool:
+        return self._stopped or not self._to_write
+
+    def _begin_read(self, buffer: memoryview) -> None:
+        offset, length = self._take_block()
+        future = self._source.read_vectored([buffer[:length]], offset // self._source.sector_size)
+        self._reads += 1
+        self._watch(future, partial(self._was_read, offset, length, buffer))
+
+    def _was_read(self, offset: int, length: int, buffer: memoryview) -> None:
+        self._reads -= 1
+        if self._target_is_zero and is_zero(buffer[:length]):
+            self.bytes_skipped += length
+            self._release(length, buffer)
+        else:
+            self._to_write.append((offset, length, buffer))
+
+    def _begin_write(self, offset: int, length: int, buffer: memoryview) -> None:
+        future = self._target.write_vectored([buffer[:length]], offset // self._target.sector_size)
+        self._writes += 1
+        self._watch(future, partial(self._was_written, length, buffer))
+
+    def _was_written(self, length: int, buffer: memoryview) -> None:
+        self._writes -= 1
+        self._release(length, buffer)
+
+    def _release(self, length: int, buffer: memoryview) -> None:
+        self._done += length
+        self._free.append(buffer)
+
+
+class Compare(_Pipeline):
+    """Compare two disks of one size. `difference` is the first byte that differs, or None."""
+
+    def __init__(self, first: Disk, second: Disk, *, queue_depth: int, io_size: int) -> None:
+        super().__init__(first, second, io_size=io_size)
+        if first.size != second.size:
+            raise InvalidInputError.because(
+                f"{first.size} bytes cannot equal {second.size}", second.path
+            )
+        self._disks = (first, second)
+        self._free = [
+            (memoryview(PageBuffer(io_size)), memoryview(PageBuffer(io_size)))
+            for _ in range(queue_depth)
+        ]
+        self.difference: int | None = None
+
+    def _advance(self) -> None:
+        while self._has_blocks and self._free:
+            pair = self._free.pop()
+            offset, length = self._take_block()
+            missing = [len(pair)]
+
+            def was_read(
+                offset: int, length: int, pair: tuple[memoryview, memoryview], missing: list[int]
+            ) -> None:
+                missing[0] -= 1
+                if not missing[0]:
+                    self._compare(offset, pair[0][:length], pair[1][:length])
+                    self._done += length
+                    self._free.append(pair)
+
+            for disk, buffer in zip(self._disks, pair, strict=True):
+                future = disk.read_vectored([buffer[:length]], offset // disk.sector_size)
+                self._watch(future, partial(was_read, offset, length, pair, missing))
+
+    def _compare(self, offset: int, first: memoryview, second: memoryview) -> None:
+        a, b = bytes(first), bytes(second)  # compared at the speed of memory, as views are not
+        if a == b:
+            return
+        self._stopped = True  # blocks before this one are in flight already
+        at = offset + next(i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y)
+        if self.difference is None or at < self.difference:
+            self.difference = at
+
+
+def is_zero(view: memoryview) -> bool:
+    """Whether `view` is all zeros. Data that is not mostly shows it in its first bytes."""
+    if bytes(view[:512]) != _ZEROS[: min(512, len(view))]:
+        return False
+    step = len(_ZEROS)
+    return all(
+        bytes(part) == _ZEROS[: len(part)]
+        for part in (view[start : start + step] for start in range(0, len(view), step))
+    )

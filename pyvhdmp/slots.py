@@ -1,0 +1,97 @@
+"""Slots: the memory that the kernel needs for one call, made once and reused.
+
+A slot holds an OVERLAPPED and a segment array side by side. Rules:
+
+1. A slot belongs to one operation from `take` until its packet has been dequeued
+   (or the call has failed at once). Only then is it given back.
+2. The memory of a slot is never freed while its pool lives. A packet that comes
+   late, or for nobody, points at memory that is still a slot.
+3. Slots are reused in turn, oldest first, which keeps an address that a stray
+   packet might name out of use for as long as possible.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections import deque
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from pyvhdmp._win32.structures import OVERLAPPED_STRUCT, SEGMENT_SIZE
+from pyvhdmp.buffers import Block, PageBuffer
+
+__all__ = ["MAX_SEGMENTS", "Slot", "SlotPool", "pack_segments"]
+
+MAX_SEGMENTS: Final = 256
+"""Pages that one slot's segment array has room for."""
+
+_SEGMENTS_AT: Final = 64  # behind the OVERLAPPED, on a cache line of its own
+_SLOT_SIZE: Final = -(-(_SEGMENTS_AT + (MAX_SEGMENTS + 1) * SEGMENT_SIZE) // 64) * 64
+_CHUNK_SIZE: Final = 64 * 1024
+
+assert OVERLAPPED_STRUCT.size <= _SEGMENTS_AT
+
+
+@lru_cache(maxsize=MAX_SEGMENTS + 1)
+def _segments_struct(count: int) -> struct.Struct:
+    return struct.Struct(f"<{count + 1}Q")
+
+
+def pack_segments(memory: PageBuffer, offset: int, pages: Sequence[int]) -> None:
+    """Write the addresses of `pages` as a FILE_SEGMENT_ELEMENT array, NULL at its end."""
+    _segments_struct(len(pages)).pack_into(memory, offset, *pages, 0)
+
+
+class Slot:
+    """One OVERLAPPED with its segment array, at a fixed address."""
+
+    __slots__ = ("address", "memory", "offset", "segments_address", "segments_offset")
+
+    def __init__(self, memory: PageBuffer, address: int, offset: int) -> None:
+        self.memory = memory
+        self.offset = offset
+        self.address = address + offset
+        self.segments_offset = offset + _SEGMENTS_AT
+        self.segments_address = self.address + _SEGMENTS_AT
+
+
+class SlotPool:
+    """Free slots, and as many more as are asked for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._chunks: list[Block] = []
+        self._free: deque[Slot] = deque()
+
+    @property
+    def free(self) -> int:
+        """Slots that no operation owns."""
+        return len(self._free)
+
+    @property
+    def total(self) -> int:
+        """Slots that exist."""
+        return len(self._chunks) * (_CHUNK_SIZE // _SLOT_SIZE)
+
+    def take(self) -> Slot:
+        """Return a slot that nobody owns."""
+        while True:
+            try:
+                return self._free.popleft()
+            except IndexError:
+                self._grow()
+
+    def give(self, slot: Slot) -> None:
+        """Take back a slot that the kernel has let go of."""
+        self._free.append(slot)
+
+    def _grow(self) -> None:
+        with self._lock:
+            if self._free:
+                return
+            chunk = Block(_CHUNK_SIZE)
+            self._chunks.append(chunk)
+            starts = range(0, _CHUNK_SIZE - _SLOT_SIZE + 1, _SLOT_SIZE)
+            self._free.extend(Slot(chunk.memory, chunk.address, start) for start in starts)
