@@ -41,6 +41,7 @@ class PageBuffer(mmap.mmap):
     """
 
     def __new__(cls, size: int) -> Self:
+        """Map `size` bytes. Raises `InvalidInputError` if that is not positive."""
         size = operator.index(size)
         if size <= 0:
             raise InvalidInputError.because(
@@ -64,7 +65,7 @@ class Block:
         self.address = self._pin.address
 
 
-Ready: TypeAlias = Callable[[Block], None]
+Ready: TypeAlias = Callable[[Block], object]
 
 
 class BouncePool:
@@ -74,7 +75,7 @@ class BouncePool:
     `call_soon` runs a waiter's callback, on the completion thread.
     """
 
-    def __init__(self, budget: int, call_soon: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(self, budget: int, call_soon: Callable[[Callable[[], object]], None]) -> None:
         self._budget = budget
         self._call_soon = call_soon
         self._lock = threading.Lock()

@@ -105,8 +105,9 @@ class _Register:
         self.handle = handle
         self._lock = threading.Lock()
         self.operations: dict[int, Operation] = {}
-        self.calls: deque[Callable[[], None]] = deque()
+        self.calls: deque[Callable[[], object]] = deque()
         self.slots = SlotPool()
+        self.calls_made = 0
         self.peak_in_flight = 0
         self.strays = 0
 
@@ -114,6 +115,7 @@ class _Register:
         """Enter an operation, before its call."""
         with self._lock:
             self.operations[address] = operation
+            self.calls_made += 1
             depth = len(self.operations)
             if depth > self.peak_in_flight:
                 self.peak_in_flight = depth
@@ -245,6 +247,11 @@ class CompletionPort:
         return self._closed
 
     @property
+    def calls(self) -> int:
+        """I/O calls made so far by the files on this port."""
+        return self._register.calls_made
+
+    @property
     def in_flight(self) -> int:
         """Calls made whose packets have not been dequeued: the depth at this moment."""
         return len(self._register.operations)
@@ -266,7 +273,11 @@ class CompletionPort:
         """
         if self.on_thread():
             raise RuntimeError("a done-callback cannot close the port that it runs on")
-        for file in list(self._files):
+        files = list(self._files)
+        if cancel:  # all of them first: closing one end of a pipe fails what pends at the other
+            for file in files:
+                file.cancel()
+        for file in files:
             file.close(cancel=cancel)
         with self._lock:
             if self._closed:
@@ -305,7 +316,7 @@ class CompletionPort:
         """Whether the calling thread is the completion thread."""
         return threading.current_thread() is self._thread
 
-    def call_soon(self, call: Callable[[], None]) -> None:
+    def call_soon(self, call: Callable[[], object]) -> None:
         """Run `call` on the completion thread."""
         register = self._register
         register.calls.append(call)

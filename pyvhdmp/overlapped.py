@@ -127,8 +127,9 @@ class OverlappedFile:
     def __del__(self) -> None:
         # Work refers to its file, and the port to the work: nothing is in flight.
         if not self._ended.is_set():
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
-            self.close()
+            text = f"unclosed {self!r}"
+            self.close()  # first, as a warning may be an error
+            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
     @property
     def closed(self) -> bool:

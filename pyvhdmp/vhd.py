@@ -16,7 +16,7 @@ from __future__ import annotations
 import struct
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple, Self
 
 from pyvhdmp.errors import InvalidInputError
@@ -41,13 +41,32 @@ _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _FIXED, _DYNAMIC, _DIFFERENCING = 2, 3, 4
 _TYPE_NAMES: Final = {_DYNAMIC: "dynamic", _DIFFERENCING: "differencing"}
 
-# cookie, features, version, data offset, time stamp, creator, its version, host OS,
-# original size, current size, cylinders, heads, sectors per track, type,
-# checksum, unique id, saved state
 _LAYOUT: Final = struct.Struct(">8sIIQI4sI4sQQHBBII16sB427x")
 _CHECKSUM_AT: Final = 64
 
 assert _LAYOUT.size == FOOTER_SIZE
+
+
+class _Fields(NamedTuple):
+    """The footer as it lies in the file."""
+
+    cookie: bytes
+    features: int
+    version: int
+    data_offset: int
+    time_stamp: int
+    creator: bytes
+    creator_version: int
+    creator_host_os: bytes
+    original_size: int
+    current_size: int
+    cylinders: int
+    heads: int
+    sectors_per_track: int
+    disk_type: int
+    checksum: int
+    unique_id: bytes
+    saved_state: int
 
 
 class Geometry(NamedTuple):
@@ -87,7 +106,7 @@ class Footer:
     def __post_init__(self) -> None:
         if self.size <= 0 or self.size % SECTOR_SIZE:
             raise InvalidInputError.because(
-                f"the size of a VHD must be a positive multiple of {SECTOR_SIZE} bytes, not {self.size}"
+                f"a VHD's size must be a positive multiple of {SECTOR_SIZE} bytes, not {self.size}"
             )
         if self.size > MAX_SIZE:
             raise InvalidInputError.because(
@@ -96,29 +115,28 @@ class Footer:
 
     def pack(self) -> bytes:
         """Return the 512 bytes that end the file."""
-        geometry = Geometry.of(self.size)
-        seconds = int((self.created - _EPOCH).total_seconds())
-        raw = bytearray(
-            _LAYOUT.pack(
-                _COOKIE,
-                _FEATURES,
-                _VERSION,
-                _NO_DATA_OFFSET,
-                max(0, seconds),
-                self.creator,
-                _CREATOR_VERSION,
-                _HOST_OS,
-                self.size,
-                self.size,
-                *geometry,
-                _FIXED,
-                0,
-                self.disk_id.bytes,
-                0,
-            )  # fmt: skip
+        cylinders, heads, sectors_per_track = Geometry.of(self.size)
+        fields = _Fields(
+            cookie=_COOKIE,
+            features=_FEATURES,
+            version=_VERSION,
+            data_offset=_NO_DATA_OFFSET,
+            time_stamp=max(0, int((self.created - _EPOCH).total_seconds())),
+            creator=self.creator,
+            creator_version=_CREATOR_VERSION,
+            creator_host_os=_HOST_OS,
+            original_size=self.size,
+            current_size=self.size,
+            cylinders=cylinders,
+            heads=heads,
+            sectors_per_track=sectors_per_track,
+            disk_type=_FIXED,
+            checksum=0,
+            unique_id=self.disk_id.bytes,
+            saved_state=0,
         )
-        struct.pack_into(">I", raw, _CHECKSUM_AT, _checksum(raw))
-        return bytes(raw)
+        checksum = _checksum(_LAYOUT.pack(*fields))
+        return _LAYOUT.pack(*fields._replace(checksum=checksum))
 
     @classmethod
     def parse(cls, raw: bytes, *, file_size: int, filename: str | None = None) -> Self:
@@ -133,32 +151,30 @@ class Footer:
 
         if len(raw) != FOOTER_SIZE:
             raise refused(f"no fixed VHD: shorter than a footer of {FOOTER_SIZE} bytes")
-        (
-            cookie, _, version, _, seconds, creator, _, _, _, size, _, _, _, kind, checksum, unique, _,
-        ) = _LAYOUT.unpack(raw)  # fmt: skip
-        if cookie != _COOKIE:
+        fields = _Fields._make(_LAYOUT.unpack(raw))
+        if fields.cookie != _COOKIE:
             raise refused(
                 "no fixed VHD, or a truncated one: the last 512 bytes do not begin with 'conectix'"
             )
-        if checksum != _checksum(raw):
+        if fields.checksum != _checksum(raw):
             raise refused(
-                f"damaged VHD footer: its checksum is {checksum:#010x}, its content has "
+                f"damaged VHD footer: its checksum is {fields.checksum:#010x}, its content has "
                 f"{_checksum(raw):#010x}"
             )
-        if version >> 16 != _VERSION >> 16:
-            raise refused(f"unknown VHD version {version >> 16}.{version & 0xFFFF}")
-        if kind in _TYPE_NAMES:
-            raise refused(f"a {_TYPE_NAMES[kind]} VHD needs Windows' VHDMP driver")
-        if kind != _FIXED:
-            raise refused(f"unknown VHD disk type {kind}")
-        if size != file_size - FOOTER_SIZE:
-            what = "truncated VHD" if size > file_size - FOOTER_SIZE else "damaged VHD"
-            raise refused(
-                f"{what}: its footer says {size} bytes, the file holds {file_size - FOOTER_SIZE}"
-            )
+        major, minor = divmod(fields.version, 1 << 16)
+        if major != _VERSION >> 16:
+            raise refused(f"unknown VHD version {major}.{minor}")
+        if fields.disk_type in _TYPE_NAMES:
+            raise refused(f"a {_TYPE_NAMES[fields.disk_type]} VHD needs Windows' VHDMP driver")
+        if fields.disk_type != _FIXED:
+            raise refused(f"unknown VHD disk type {fields.disk_type}")
+        size, held = fields.current_size, file_size - FOOTER_SIZE
+        if size != held:
+            what = "truncated VHD" if size > held else "damaged VHD"
+            raise refused(f"{what}: its footer says {size} bytes, the file holds {held}")
+        created = _EPOCH + timedelta(seconds=fields.time_stamp)
         try:
-            created = datetime.fromtimestamp(_EPOCH.timestamp() + seconds, UTC)
-            return cls(size, uuid.UUID(bytes=unique), created, creator)
+            return cls(size, uuid.UUID(bytes=fields.unique_id), created, fields.creator)
         except InvalidInputError as error:
             raise refused(f"damaged VHD footer: {error.strerror}") from None
 

@@ -37,6 +37,7 @@ __all__ = [
     "format_message",
     "get_last_error",
     "installed",
+    "is_available",
 ]
 
 Handle = NewType("Handle", int)
@@ -59,6 +60,11 @@ class Windows:
 _installed: Windows | None = None
 
 
+def is_available() -> bool:
+    """Whether there is a Windows, real or installed, to do anything on."""
+    return sys.platform == "win32" or _installed is not None
+
+
 def current() -> Windows:
     """Return the Windows in force: the real one unless another is installed.
 
@@ -66,7 +72,7 @@ def current() -> Windows:
     """
     global _installed
     if _installed is None:
-        if sys.platform != "win32":
+        if not is_available():
             raise RuntimeError(
                 f"pyvhdmp does its I/O through Windows' own DLLs, and this is {sys.platform}; "
                 "pyvhdmp.testing can put other DLLs in their place"

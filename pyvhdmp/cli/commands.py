@@ -32,7 +32,7 @@ def copy(options: argparse.Namespace) -> int:
     else:
         print(
             f"copied {format_size(result.bytes)} in {result.seconds:.1f} s "
-            f"({format_rate(result.bytes, result.seconds)}), {result.depth} requests in flight at most"
+            f"({format_rate(result.bytes, result.seconds)}), at most {result.depth} in flight"
             + (", verified" if result.verified else "")
         )
     return 0

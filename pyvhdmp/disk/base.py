@@ -246,7 +246,7 @@ class Disk:
         control = self._file.device_io_control(
             constants.FSCTL_SET_ZERO_DATA, FILE_ZERO_DATA_STRUCT.pack(start, start + length)
         )
-        return _chained(control)
+        return _without_result(control)
 
     def wait_resize(self, sector_count: int) -> Future[int]:
         """Future of the number of sectors, once it is not `sector_count`.
@@ -346,17 +346,20 @@ def _nothing() -> None:
     pass
 
 
-def _chained(control: Future[int]) -> Future[None]:
+def _without_result(control: Future[int]) -> Future[None]:
     """Return a future of None that ends as `control` does."""
-    future: IoFuture[None] = IoFuture(lambda: None if control.cancel() else None)
 
-    def finish(finished: Future[int]) -> None:
-        if finished.cancelled():
+    def cancel() -> None:
+        control.cancel()
+
+    def finish(_: Future[int]) -> None:
+        if control.cancelled():
             future.fail(CancelledError())
-        elif (error := finished.exception()) is not None:
+        elif (error := control.exception()) is not None:
             future.fail(error)
         else:
             future.resolve(None)
 
+    future: IoFuture[None] = IoFuture(cancel)
     control.add_done_callback(finish)
     return future

@@ -256,20 +256,18 @@ class _PartOperation(Operation):
 
     def _error(self, code: int, transferred: int) -> BaseException | None:
         request, part = self._request, self._part
+        at = request.offset + part.start
         if code in (constants.ERROR_SUCCESS, constants.ERROR_HANDLE_EOF):
             if transferred == part.length:
                 return None
             what = "wrote" if request.write else "read"
             return ShortTransferError.because(
-                f"{what} {transferred} of {part.length} bytes at byte {request.offset + part.start}",
-                request.path,
+                f"{what} {transferred} of {part.length} bytes at byte {at}", request.path
             )
         if code == constants.ERROR_OPERATION_ABORTED and self.cancel_wanted:
             return CancelledError()
-        function = "write" if request.write else "read"
-        return windows_error(
-            code, f"The {function} at byte {request.offset + part.start}", request.path
-        )
+        what = "write" if request.write else "read"
+        return windows_error(code, f"The {what} at byte {at}", request.path)
 
     def _end(self, error: BaseException | None, transferred: int) -> None:
         block, self._block = self._block, None

@@ -1,0 +1,63 @@
+"""Wrong usage: exit code 2 and one line, on every system."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+import pyvhdmp
+from pyvhdmp.cli import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "COMMAND"),
+        (["mount"], "mount"),
+        (["copy"], "SRC, DST"),
+        (["copy", "a.img"], "DST"),
+        (["copy", "a.img", "b.vhd", "c"], "unrecognized arguments: c"),
+        (["copy", "a.img", "b.vhd", "--queue-depth", "0"], "0 is not in 1 .. 1024"),
+        (["copy", "a.img", "b.vhd", "--queue-depth", "x"], "--queue-depth"),
+        (["copy", "a.img", "b.vhd", "--io-size", "1000"], "1000 is no multiple of 4K"),
+        (["copy", "a.img", "b.vhd", "--io-size", "128M"], "128M is no multiple of 4K"),
+        (["copy", "a.img", "b.vhd", "--io-size", "big"], "--io-size"),
+        (["info"], "PATH"),
+        (["compare", "a.img"], "B"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert complaint in errors
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["copy", "info", "compare"])
+def test_every_command_has_an_example_in_its_help(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"example: pyvhdmp {command} " in capsys.readouterr().out
+
+
+def test_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"pyvhdmp {pyvhdmp.__version__}\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows is what it needs")
+def test_without_windows_a_command_fails_with_one_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["info", "disk.vhd"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1

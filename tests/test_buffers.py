@@ -1,0 +1,134 @@
+"""Page-aligned memory, and the pool of it for bouncing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pyvhdmp._win32.memory import Pin
+from pyvhdmp.buffers import PAGE_SIZE, Block, BouncePool, PageBuffer
+from pyvhdmp.errors import InvalidInputError
+
+
+class Later:
+    """Takes the place of a completion thread: calls are run when asked for."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], object]] = []
+
+    def __call__(self, call: Callable[[], object]) -> None:
+        self.calls.append(call)
+
+    def run(self) -> None:
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+
+
+def never(block: Block) -> None:
+    pytest.fail(f"{block} was not waited for")
+
+
+@pytest.mark.parametrize("size", [1, 512, PAGE_SIZE, 3 * PAGE_SIZE + 5])
+def test_a_page_buffer_is_zeroed_aligned_and_of_the_size_asked_for(size: int) -> None:
+    buffer = PageBuffer(size)
+    assert len(buffer) == len(memoryview(buffer)) == size
+    assert buffer[:] == bytes(size)
+    pin = Pin(buffer, writable=True)
+    assert pin.address % PAGE_SIZE == 0
+    pin.release()
+
+
+def test_a_page_buffer_is_a_context_manager_and_says_what_it_is() -> None:
+    with PageBuffer(PAGE_SIZE) as buffer:
+        buffer[:4] = b"abcd"
+        assert repr(buffer) == f"<PageBuffer of {PAGE_SIZE} bytes>"
+    assert repr(buffer) == "<PageBuffer closed>"
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_page_buffer_of_no_bytes_is_refused(size: int) -> None:
+    with pytest.raises(InvalidInputError, match=f"must be positive, not {size}"):
+        PageBuffer(size)
+
+
+@pytest.mark.parametrize("size", ["4096", 4096.0])
+def test_a_page_buffer_of_no_whole_number_is_refused(size: int) -> None:
+    with pytest.raises(TypeError):
+        PageBuffer(size)
+
+
+def test_a_block_is_aligned_and_at_least_as_long_as_asked_for() -> None:
+    pool = BouncePool(64 * PAGE_SIZE, Later())
+    for length in (1, PAGE_SIZE, PAGE_SIZE + 1, 5 * PAGE_SIZE):
+        block = pool.take(length, never)
+        assert block is not None
+        assert block.size >= length
+        assert block.address % PAGE_SIZE == 0
+
+
+def test_blocks_are_used_again() -> None:
+    pool = BouncePool(64 * PAGE_SIZE, Later())
+    block = pool.take(3 * PAGE_SIZE, never)
+    assert block is not None
+    pool.give(block)
+    assert pool.take(4 * PAGE_SIZE, never) is block
+
+
+def test_the_budget_is_kept_and_idle_blocks_of_other_sizes_make_room() -> None:
+    pool = BouncePool(8 * PAGE_SIZE, Later())
+    small = [pool.take(PAGE_SIZE, never) for _ in range(8)]
+    assert pool.allocated == 8 * PAGE_SIZE
+    for block in small:
+        assert block is not None
+        pool.give(block)
+    assert pool.take(8 * PAGE_SIZE, never) is not None
+    assert pool.allocated == 8 * PAGE_SIZE
+
+
+def test_a_block_above_the_budget_is_refused_and_not_waited_for_in_vain() -> None:
+    with pytest.raises(ValueError, match="above the budget"):
+        BouncePool(4 * PAGE_SIZE, Later()).take(5 * PAGE_SIZE, never)
+
+
+def test_rule_3_who_waits_is_served_in_order_and_later() -> None:
+    later = Later()
+    pool = BouncePool(4 * PAGE_SIZE, later)
+    held = pool.take(4 * PAGE_SIZE, never)
+    assert held is not None
+    served: list[str] = []
+
+    def first(block: Block) -> None:
+        served.append("first")
+        pool.give(block)
+
+    assert pool.take(4 * PAGE_SIZE, first) is None
+    assert pool.take(PAGE_SIZE, lambda block: served.append("second")) is None
+    assert pool.take(PAGE_SIZE, lambda block: served.append("third")) is None
+    pool.give(held)
+    assert served == []  # not in the thread that gives
+    later.run()
+    assert served == ["first"]
+    later.run()
+    assert served == ["first", "second", "third"]
+
+
+def test_a_newcomer_does_not_overtake_who_waits() -> None:
+    pool = BouncePool(4 * PAGE_SIZE, Later())
+    assert pool.take(2 * PAGE_SIZE, never) is not None
+    assert pool.take(4 * PAGE_SIZE, never) is None
+    assert pool.take(PAGE_SIZE, never) is None
+
+
+def test_a_waiter_can_leave_and_the_queue_moves_up() -> None:
+    later = Later()
+    pool = BouncePool(4 * PAGE_SIZE, later)
+    assert pool.take(2 * PAGE_SIZE, never) is not None
+    served: list[Block] = []
+    assert pool.take(4 * PAGE_SIZE, never) is None
+    assert pool.take(PAGE_SIZE, served.append) is None
+    assert pool.forget(never)
+    assert not pool.forget(never)
+    later.run()
+    assert len(served) == 1

@@ -1,0 +1,83 @@
+"""Codes become the exceptions that Python programmers catch."""
+
+from __future__ import annotations
+
+import errno
+import pickle
+
+import pytest
+
+import pyvhdmp
+from pyvhdmp._win32 import constants
+from pyvhdmp.errors import is_success, windows_error
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (constants.ERROR_FILE_NOT_FOUND, FileNotFoundError),
+        (constants.ERROR_PATH_NOT_FOUND, FileNotFoundError),
+        (constants.ERROR_ACCESS_DENIED, PermissionError),
+        (constants.ERROR_SHARING_VIOLATION, PermissionError),
+        (constants.ERROR_FILE_EXISTS, FileExistsError),
+        (constants.ERROR_ALREADY_EXISTS, FileExistsError),
+        (constants.ERROR_BROKEN_PIPE, BrokenPipeError),
+        (constants.ERROR_CRC, pyvhdmp.MediumError),
+        (constants.ERROR_IO_DEVICE, pyvhdmp.MediumError),
+        (constants.ERROR_INVALID_PARAMETER, OSError),
+    ],
+)
+def test_a_code_becomes_the_exception_that_it_stands_for(code: int, kind: type[OSError]) -> None:
+    error = windows_error(code, "ReadFile", "disk.vhd")
+    assert isinstance(error, kind)
+    assert getattr(error, "winerror") == code  # noqa: B009  # only Windows' typeshed knows it
+    assert error.filename == "disk.vhd"
+    assert "ReadFile" in error.__notes__[0]
+
+
+def test_a_full_disk_has_its_errno() -> None:
+    assert windows_error(constants.ERROR_DISK_FULL, "WriteFile").errno == errno.ENOSPC
+
+
+def test_a_sharing_violation_says_what_to_do() -> None:
+    notes = windows_error(constants.ERROR_SHARING_VIOLATION, "CreateFileW").__notes__
+    assert any("has the file open" in note for note in notes)
+
+
+def test_success_is_never_turned_into_an_exception() -> None:
+    with pytest.raises(AssertionError):
+        windows_error(constants.ERROR_SUCCESS, "ReadFile")
+
+
+@pytest.mark.parametrize(
+    ("status", "success"),
+    [(0, True), (0x103, True), (0x40000000, True), (0x80000005, False), (0xC0000011, False)],
+)
+def test_a_status_is_a_success_as_a_signed_number(status: int, success: bool) -> None:
+    assert is_success(status) is success
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pyvhdmp.IllegalBlockError,
+        pyvhdmp.InvalidInputError,
+        pyvhdmp.MediumError,
+        pyvhdmp.ReadOnlyError,
+        pyvhdmp.ShortTransferError,
+    ],
+)
+def test_disk_errors_are_os_errors_with_an_errno_and_a_file(
+    kind: type[pyvhdmp.DiskError],
+) -> None:
+    error = kind.because("the reason", "disk.vhd")
+    assert isinstance(error, pyvhdmp.DiskError)
+    assert isinstance(error, OSError)
+    assert error.errno
+    assert (error.strerror, error.filename) == ("the reason", "disk.vhd")
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), again.args, again.filename) == (kind, error.args, error.filename)
+
+
+def test_invalid_input_is_a_value_error_too() -> None:
+    assert issubclass(pyvhdmp.InvalidInputError, ValueError)

@@ -1,0 +1,96 @@
+"""The future of an I/O request, by itself: rules 7 and 10."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+
+import pytest
+
+from pyvhdmp.futures import IoFuture
+
+
+def test_rule_7_a_future_is_running_from_birth() -> None:
+    future: IoFuture[int] = IoFuture()
+    assert future.running()
+    assert not future.done()
+
+
+def test_rule_7_cancel_asks_and_returns_false() -> None:
+    asked: list[str] = []
+    future: IoFuture[int] = IoFuture(lambda: asked.append("cancel"))
+    assert future.cancel() is False
+    assert asked == ["cancel"]
+    assert future.running()
+    assert not future.cancelled()
+
+
+def test_rule_7_a_cancel_that_loses_leaves_the_result() -> None:
+    future: IoFuture[int] = IoFuture(lambda: None)
+    future.cancel()
+    future.resolve(5)
+    assert future.result() == 5
+    assert not future.cancelled()
+
+
+def test_rule_7_a_confirmed_cancellation_looks_like_one() -> None:
+    future: IoFuture[int] = IoFuture()
+    future.fail(concurrent.futures.CancelledError())
+    assert future.done()
+    assert future.cancelled()
+    with pytest.raises(concurrent.futures.CancelledError):
+        future.result()
+    with pytest.raises(concurrent.futures.CancelledError):
+        future.exception()
+    assert concurrent.futures.wait([future], timeout=0).done == {future}
+
+
+def test_a_finished_future_asks_nobody_to_cancel() -> None:
+    asked: list[str] = []
+    future: IoFuture[int] = IoFuture(lambda: asked.append("cancel"))
+    future.resolve(1)
+    assert future.cancel() is False
+    assert asked == []
+
+
+def test_an_error_is_raised_and_reported() -> None:
+    future: IoFuture[int] = IoFuture()
+    error = OSError("broken")
+    future.fail(error)
+    assert future.exception() is error
+    assert not future.cancelled()
+    with pytest.raises(OSError, match="broken"):
+        future.result()
+
+
+@pytest.mark.parametrize("wish", [SystemExit, KeyboardInterrupt, ValueError])
+def test_rule_10_a_callback_that_raises_does_not_keep_the_next_from_being_called(
+    wish: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    def raising(_: object) -> None:
+        raise wish
+
+    called: list[object] = []
+    future: IoFuture[int] = IoFuture()
+    future.add_done_callback(raising)
+    future.add_done_callback(called.append)
+    with caplog.at_level(logging.ERROR, "pyvhdmp"):
+        future.resolve(1)
+    assert called == [future]
+    assert wish.__name__ in caplog.text
+
+
+def test_asyncio_can_wrap_it() -> None:
+    async def main() -> tuple[int, bool]:
+        good: IoFuture[int] = IoFuture()
+        cancelled: IoFuture[int] = IoFuture()
+        wrapped = asyncio.wrap_future(good), asyncio.wrap_future(cancelled)
+        good.resolve(3)
+        cancelled.fail(concurrent.futures.CancelledError())
+        result = await wrapped[0]
+        with pytest.raises(asyncio.CancelledError):
+            await wrapped[1]
+        return result, wrapped[1].cancelled()
+
+    assert asyncio.run(main()) == (3, True)
