@@ -105,7 +105,7 @@ def test_a_port_that_cannot_be_made_is_the_error_of_windows() -> None:
         pytest.raises(OSError) as caught,  # noqa: PT011  # checked below
     ):
         CompletionPort()
-    assert getattr(caught.value, "winerror") == 1450  # noqa: B009
+    assert windows.winerror(caught.value) == 1450
     assert any("lower the queue depth" in note for note in caught.value.__notes__)
 
 

@@ -10,6 +10,7 @@ import pytest
 import pyvhdmp
 from pyvhdmp._win32 import constants
 from pyvhdmp.errors import is_success, windows_error
+from tests.support import windows
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ from pyvhdmp.errors import is_success, windows_error
 def test_a_code_becomes_the_exception_that_it_stands_for(code: int, kind: type[OSError]) -> None:
     error = windows_error(code, "ReadFile", "disk.vhd")
     assert isinstance(error, kind)
-    assert getattr(error, "winerror") == code  # noqa: B009  # only Windows' typeshed knows it
+    assert windows.winerror(error) == code
     assert error.filename == "disk.vhd"
     assert "ReadFile" in error.__notes__[0]
 

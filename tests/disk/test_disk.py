@@ -371,7 +371,7 @@ def test_rule_4_the_first_error_fails_the_request_and_stops_the_rest(
         future = disk.write_vectored([source, buffer], 0)
         with pytest.raises(MediumError) as caught:
             future.result(SECONDS)
-        assert getattr(caught.value, "winerror") == constants.ERROR_CRC  # noqa: B009
+        assert windows.winerror(caught.value) == constants.ERROR_CRC
         assert "at byte" in caught.value.__notes__[0]
         assert 40 <= calls < 200
         assert port.in_flight == 0  # nothing is with the kernel once the future is finished

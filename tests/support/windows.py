@@ -123,3 +123,23 @@ def write_u64(address: int, value: int) -> None:
 def write_u32(address: int, value: int) -> None:
     """Write a 32-bit number to an address."""
     ctypes.c_uint32.from_address(address).value = value
+
+
+def make_folders(path: Path) -> None:
+    """Make a folder of any length of path, and those above it."""
+    extended = Path("\\\\?\\" + str(path.absolute()))
+    extended.mkdir(parents=True, exist_ok=True)
+
+
+def is_inheritable(handle: int) -> bool:
+    """Whether child processes get a handle."""
+    if sys.platform == "win32":
+        return os.get_handle_inheritable(handle)
+    raise NotImplementedError
+
+
+def winerror(error: BaseException | None) -> int:
+    """Return the Windows code of an error, on any system."""
+    code = getattr(error, "winerror", None)
+    assert isinstance(code, int), f"{error!r} carries none"
+    return code

@@ -1,0 +1,133 @@
+"""The commands on real Windows APIs: output, exit codes, one line for each error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pyvhdmp import make_fixed_vhd
+from pyvhdmp.cli import main
+from pyvhdmp.vhd import Footer
+
+pytestmark = pytest.mark.windows
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "in.img"
+    path.write_bytes(b"\x01" * MIB + bytes(MIB))
+    return path
+
+
+def test_copy_says_what_it_did(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["copy", str(source), str(tmp_path / "out.vhd"), "--verify"]) == 0
+    output, errors = capsys.readouterr()
+    assert output.startswith("copied 2.0 MiB in ")
+    assert output.endswith(", verified\n")
+    assert errors == ""
+
+
+def test_copy_reports_its_figures_as_json(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["copy", str(source), str(tmp_path / "out.vhd"), "--json", "--io-size", "64K"]
+    assert main(arguments) == 0
+    output, errors = capsys.readouterr()
+    figures = json.loads(output)
+    assert errors == ""
+    assert figures["target"] == str(tmp_path / "out.vhd")
+    assert figures["bytes"] == 2 * MIB
+    assert figures["bytes_zero"] == MIB
+    assert figures["bytes_bounced"] == 0
+    assert figures["requests"] == 32 + 16
+    assert 1 <= figures["depth"] <= 64
+    assert figures["seconds"] > 0
+    assert figures["verified"] is False
+
+
+def test_info_shows_a_fixed_vhd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    disk_id = make_fixed_vhd(tmp_path / "disk.vhd", MIB)
+    assert main(["info", str(tmp_path / "disk.vhd")]) == 0
+    lines = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
+    assert lines["disk type"].strip() == "fixed-vhd"
+    assert lines["size"].strip() == "1.0 MiB (1048576 bytes)"
+    assert lines["disk id"].strip() == str(disk_id)
+
+
+def test_info_as_json(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(source), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "path": str(source),
+        "disk_type": "raw",
+        "size": 2 * MIB,
+        "sector_size": 512,
+        "physical_sector_size": 512,
+        "sector_count": 4096,
+        "disk_id": None,
+    }
+
+
+def test_compare_tells_by_its_exit_code(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.img"
+    other.write_bytes(source.read_bytes())
+    assert main(["compare", str(source), str(other)]) == 0
+    assert capsys.readouterr().out == "identical\n"
+    other.write_bytes(b"\x01" * 1000 + b"\x02" + source.read_bytes()[1001:])
+    assert main(["compare", str(source), str(other)]) == 1
+    assert capsys.readouterr().out == "they differ, first at byte 1000\n"
+    assert main(["compare", str(source), str(other), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {"identical": False, "first_difference": 1000}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("missing.img", None, "(Windows error 2)"),
+        ("empty.img", b"", "no raw image: the file is empty"),
+        ("small.img", bytes(100), "100 bytes are no whole number of sectors of 512"),
+        ("empty.vhd", b"", "shorter than a footer"),
+        ("small.vhd", bytes(100), "shorter than a footer"),
+        ("none.vhd", bytes(4096), "do not begin with 'conectix'"),
+        ("damaged.vhd", bytes(512) + Footer(512).pack()[:-1] + b"x", "damaged VHD footer"),
+        ("disk.vhdx", bytes(4096), "a .vhdx needs Windows' VHDMP driver"),
+    ],
+)
+@pytest.mark.parametrize("command", ["info", "copy", "compare"])
+def test_bad_input_is_one_line_that_names_the_file_and_exit_code_1(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    name: str,
+    content: bytes | None,
+    complaint: str,
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    arguments = [command, str(path)]
+    if command != "info":
+        arguments.append(str(tmp_path / "out.img") if command == "copy" else str(path))
+    assert main(arguments) == 1
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.count("\n") == 1
+    assert errors.startswith(f"pyvhdmp: {path}: ")
+    assert complaint in errors
+    assert not (tmp_path / "out.img").exists()
+
+
+def test_a_folder_is_one_line_too(
+    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["copy", str(tmp_path), str(tmp_path / "out.img")]) == 1
+    assert main(["copy", str(source), str(tmp_path), "--force"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"pyvhdmp: {tmp_path}: Is a directory"] * 2

@@ -1,0 +1,354 @@
+"""Copies that are whole or not there, on real Windows APIs."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from pyvhdmp import (
+    CompletionPort,
+    DiskError,
+    InvalidInputError,
+    MediumError,
+    ShortTransferError,
+    make_fixed_vhd,
+    open_disk,
+)
+from pyvhdmp._win32 import constants
+from pyvhdmp.copying import compare_images, copy_image
+from pyvhdmp.pipeline import Compare, Copy
+from pyvhdmp.testing import set_last_error, substituted
+from tests.support import windows
+
+pytestmark = pytest.mark.windows
+
+MIB = 1 << 20
+
+
+def image(path: Path, size: int = 8 * MIB, seed: int = 1) -> bytes:
+    """Write an image with holes, of a size that is no multiple of a block; return it."""
+    chance = random.Random(seed)
+    content = bytearray(size)
+    for start in range(0, size, MIB):
+        if chance.random() < 0.6:
+            piece = chance.randbytes(min(MIB // 2, size - start))
+            content[start : start + len(piece)] = piece
+    content[-512:] = b"\xee" * 512
+    path.write_bytes(content)
+    return bytes(content)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "in.img"
+    image(path, 8 * MIB + 512)
+    return path
+
+
+def assert_no_partial(folder: Path) -> None:
+    assert [path.name for path in folder.iterdir() if path.name.endswith(".partial")] == []
+
+
+@pytest.mark.parametrize("size", [512, 4096, MIB, 8 * MIB + 512, 3 * MIB - 512])
+@pytest.mark.parametrize(("queue_depth", "io_size"), [(1, 4096), (4, 64 << 10), (32, 256 << 10)])
+def test_a_raw_image_goes_into_a_fixed_vhd_and_back(
+    tmp_path: Path, size: int, queue_depth: int, io_size: int
+) -> None:
+    if size > MIB and io_size == 4096:
+        size = MIB + 512
+    content = image(tmp_path / "in.img", size)
+    vhd, back = tmp_path / "out.vhd", tmp_path / "back.img"
+    copy = partial(copy_image, queue_depth=queue_depth, io_size=io_size)
+    there = copy(tmp_path / "in.img", vhd, verify=True)
+    assert there.bytes == size
+    assert there.verified
+    with open_disk(vhd, read_only=True) as disk:
+        assert disk.size == size
+    copy(vhd, back)
+    assert back.read_bytes() == content
+    assert_no_partial(tmp_path)
+
+
+def test_zeros_are_skipped_and_counted(tmp_path: Path) -> None:
+    size = 8 * MIB
+    (tmp_path / "in.img").write_bytes(bytes(4 * MIB) + b"\x01" * MIB + bytes(3 * MIB))
+    result = copy_image(tmp_path / "in.img", tmp_path / "out.img", io_size=MIB)
+    assert result.bytes == size
+    assert result.bytes_zero == 7 * MIB
+    assert result.requests == 8 + 1
+    assert result.bytes_bounced == 0
+
+
+def test_both_directions_are_in_flight_at_once(source: Path, tmp_path: Path) -> None:
+    result = copy_image(source, tmp_path / "out.vhd", queue_depth=4, io_size=4096)
+    assert 1 < result.depth <= 8
+
+
+def test_an_existing_target_is_refused_before_anything_is_done(
+    source: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "out.vhd"
+    target.write_bytes(b"precious")
+    with pytest.raises(FileExistsError) as caught:
+        copy_image(source, target)
+    assert caught.value.filename == str(target)
+    assert target.read_bytes() == b"precious"
+    assert_no_partial(tmp_path)
+
+
+def test_force_replaces_the_target(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.img"
+    target.write_bytes(b"old")
+    copy_image(source, target, force=True)
+    assert target.read_bytes() == source.read_bytes()
+
+
+def test_a_partial_that_was_left_behind_is_no_obstacle(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.img.partial").write_bytes(b"x" * 100 * MIB)
+    copy_image(source, tmp_path / "out.img")
+    assert (tmp_path / "out.img").read_bytes() == source.read_bytes()
+    assert_no_partial(tmp_path)
+
+
+def test_a_target_that_somebody_has_open_is_refused_before_the_copy(
+    source: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "out.img"
+    old = image(target, MIB, seed=2)
+    reports: list[int] = []
+    with open_disk(target, read_only=True), pytest.raises(PermissionError):
+        copy_image(source, target, force=True, report=lambda _, done, __: reports.append(done))
+    assert reports == []
+    assert target.read_bytes() == old
+
+
+def test_a_read_only_target_is_refused_before_the_copy(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.img"
+    old = image(target, MIB, seed=2)
+    target.chmod(0o444)
+    with pytest.raises(PermissionError) as caught:
+        copy_image(source, target, force=True)
+    assert caught.value.filename == str(target)
+    target.chmod(0o666)
+    assert target.read_bytes() == old
+    assert_no_partial(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["in.img", "IN.IMG", "sub/../in.img"])
+def test_a_copy_onto_itself_is_refused(source: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "sub").mkdir()
+    before = source.read_bytes()
+    with pytest.raises(InvalidInputError, match="same file"):
+        copy_image(source, tmp_path / name, force=True)
+    assert source.read_bytes() == before
+
+
+def test_a_folder_is_no_target_and_no_source(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        copy_image(source, tmp_path / "folder", force=True)
+    with pytest.raises(IsADirectoryError):
+        copy_image(tmp_path / "folder", tmp_path / "out.img")
+    with pytest.raises(FileNotFoundError):
+        copy_image(source, tmp_path / "missing" / "out.img")
+
+
+def test_a_vhdx_needs_the_driver(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match="VHDMP"):
+        copy_image(source, tmp_path / "out.vhdx")
+    with pytest.raises(InvalidInputError, match="VHDMP"):
+        copy_image(tmp_path / "in.vhdx", tmp_path / "out.img")
+
+
+def after(calls: int, code: int, real: Callable[..., int]) -> Callable[..., int]:
+    """Return a function that fails from its `calls`-th call on."""
+    count = 0
+
+    def call(*arguments: int) -> int:
+        nonlocal count
+        count += 1
+        if count < calls:
+            return real(*arguments)
+        set_last_error(code)
+        return 0
+
+    return call
+
+
+@pytest.mark.parametrize("function", ["ReadFileScatter", "WriteFileGather"])
+@pytest.mark.parametrize("calls", [4, 5, 20])
+@pytest.mark.parametrize("old", [None, b"old content"])
+def test_a_copy_that_fails_halfway_leaves_the_target_as_it_was(
+    source: Path, tmp_path: Path, function: str, calls: int, old: bytes | None
+) -> None:
+    target = tmp_path / "out.img"
+    if old is not None:
+        target.write_bytes(old)
+    with CompletionPort() as outer:
+        real = getattr(outer.windows.kernel32, function)
+    with (
+        substituted(kernel32={function: after(calls, constants.ERROR_CRC, real)}),
+        pytest.raises(MediumError),
+    ):
+        copy_image(source, target, force=True, io_size=64 << 10)
+    assert (target.read_bytes() if target.exists() else None) == old
+    assert_no_partial(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("function", "code", "kind"),
+    [
+        ("WriteFileGather", constants.ERROR_DISK_FULL, OSError),
+        ("SetFileInformationByHandle", constants.ERROR_DISK_FULL, OSError),
+        ("MoveFileExW", constants.ERROR_ACCESS_DENIED, PermissionError),
+    ],
+)
+def test_a_full_disk_or_a_failed_rename_leaves_nothing(
+    source: Path, tmp_path: Path, function: str, code: int, kind: type[OSError]
+) -> None:
+    with CompletionPort() as outer:
+        real = getattr(outer.windows.kernel32, function)
+    with (
+        substituted(kernel32={function: after(1, code, real)}),
+        pytest.raises(kind) as caught,
+    ):
+        copy_image(source, tmp_path / "out.vhd")
+    assert windows.winerror(caught.value) == code
+    assert [path.name for path in tmp_path.iterdir()] == ["in.img"]
+
+
+def test_a_flush_that_fails_is_no_success(source: Path, tmp_path: Path) -> None:
+    with (
+        substituted(ntdll={"NtFlushBuffersFileEx": lambda *_: 0xC0000185}),
+        pytest.raises(MediumError),
+    ):
+        copy_image(source, tmp_path / "out.vhd")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.img"]
+
+
+def test_verify_finds_a_byte_that_the_medium_changed(source: Path, tmp_path: Path) -> None:
+    with CompletionPort() as outer:
+        real = outer.windows.kernel32
+    changed: list[int] = []
+
+    def lying(file: int, segments: int, length: int, reserved: int, overlapped: int) -> int:
+        if not changed:
+            (page,) = windows.read_u64(segments, 1)
+            changed.append(page)
+            windows.write_u64(page + 8, windows.read_u64(page + 8, 1)[0] ^ 1)
+        return real.WriteFileGather(file, segments, length, reserved, overlapped)
+
+    source.write_bytes(b"\x11" * MIB)
+    with substituted(kernel32={"WriteFileGather": lying}):
+        copy_image(source, tmp_path / "unverified.img")
+        changed.clear()
+        with pytest.raises(DiskError, match="verification failed: byte 8 "):
+            copy_image(source, tmp_path / "out.img", verify=True, queue_depth=1)
+    assert not (tmp_path / "out.img").exists()
+    assert_no_partial(tmp_path)
+
+
+def test_a_source_that_shrinks_is_an_error_and_leaves_nothing(source: Path, tmp_path: Path) -> None:
+    with CompletionPort() as outer:
+        real = outer.windows.kernel32
+    count = 0
+
+    def shrunk(file: int, segments: int, length: int, reserved: int, overlapped: int) -> int:
+        nonlocal count
+        count += 1
+        if count > 8:
+            windows.write_u32(overlapped + 20, 1)  # OffsetHigh: behind what is left of it
+        return real.ReadFileScatter(file, segments, length, reserved, overlapped)
+
+    with (
+        substituted(kernel32={"ReadFileScatter": shrunk}),
+        pytest.raises(ShortTransferError, match="read 0 of"),
+    ):
+        copy_image(source, tmp_path / "out.vhd", io_size=64 << 10)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.img"]
+
+
+def test_ctrl_c_in_the_middle_cancels_and_leaves_nothing(tmp_path: Path) -> None:
+    source = tmp_path / "in.img"
+    source.write_bytes(b"\x01" * (64 * MIB))
+    target = tmp_path / "out.vhd"
+    target.write_bytes(b"old")
+
+    def interrupt(phase: str, done: int, total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        copy_image(source, target, force=True, queue_depth=1, io_size=4096, report=interrupt)
+    assert target.read_bytes() == b"old"
+    assert_no_partial(tmp_path)
+    assert threading.active_count() < 8
+
+
+def test_progress_ends_with_everything_done(source: Path, tmp_path: Path) -> None:
+    reports: list[tuple[str, int, int]] = []
+    copy_image(source, tmp_path / "out.img", verify=True, report=lambda *r: reports.append(r))
+    size = source.stat().st_size
+    phases = list(dict.fromkeys(phase for phase, _, _ in reports))
+    assert phases == ["copying", "verifying"]
+    assert ("copying", size, size) in reports
+    assert reports[-1] == ("verifying", size, size)
+
+
+# -- Comparing ------------------------------------------------------------------
+
+
+def test_equal_disks_of_two_kinds_are_identical(source: Path, tmp_path: Path) -> None:
+    copy_image(source, tmp_path / "out.vhd")
+    assert compare_images(source, tmp_path / "out.vhd") is None
+    assert compare_images(source, source) is None
+
+
+@pytest.mark.parametrize("places", [[0], [511], [4 * MIB + 7, 6 * MIB], [8 * MIB + 511]])
+def test_the_first_difference_is_found(source: Path, tmp_path: Path, places: list[int]) -> None:
+    other = tmp_path / "other.img"
+    content = bytearray(source.read_bytes())
+    for place in places:
+        content[place] ^= 0xFF
+    other.write_bytes(content)
+    assert compare_images(source, other) == min(places)
+    assert compare_images(source, other, queue_depth=2, io_size=4096) == min(places)
+
+
+def test_disks_of_two_sizes_cannot_be_compared(source: Path, tmp_path: Path) -> None:
+    make_fixed_vhd(tmp_path / "small.vhd", MIB)
+    with pytest.raises(InvalidInputError, match="cannot equal 1048576"):
+        compare_images(source, tmp_path / "small.vhd")
+
+
+def test_a_pipeline_refuses_what_cannot_work(source: Path, tmp_path: Path) -> None:
+    make_fixed_vhd(tmp_path / "small.vhd", MIB)
+    with (
+        CompletionPort() as port,
+        open_disk(source, read_only=True, port=port) as disk,
+        open_disk(tmp_path / "small.vhd", port=port) as small,
+    ):
+        with pytest.raises(InvalidInputError, match="do not fit"):
+            Copy(disk, small, queue_depth=1, io_size=4096)
+        with pytest.raises(InvalidInputError, match="I/O size 100"):
+            Compare(disk, disk, queue_depth=1, io_size=100)
+        with (
+            open_disk(source, read_only=True) as elsewhere,
+            pytest.raises(ValueError, match="one completion port"),
+        ):
+            Compare(disk, elsewhere, queue_depth=1, io_size=4096)
+
+
+def test_a_disk_closed_under_a_copy_fails_it(source: Path, tmp_path: Path) -> None:
+    make_fixed_vhd(tmp_path / "out.vhd", 16 * MIB)
+    with CompletionPort() as port, open_disk(source, read_only=True, port=port) as disk:
+        target = open_disk(tmp_path / "out.vhd", port=port)
+        target.close()
+        with pytest.raises(ValueError, match="closed"):
+            Copy(disk, target, queue_depth=4, io_size=4096).run()
+        assert port.in_flight == 0
