@@ -23,16 +23,18 @@ pytestmark = pytest.mark.windows
 SECONDS = 30
 
 
-def port_threads() -> int:
-    return sum(thread.name == "pyvhdmp-port" for thread in threading.enumerate())
+def new_threads(before: set[threading.Thread]) -> set[threading.Thread]:
+    """Return the completion threads that were not there before; others' may end meanwhile."""
+    return {t for t in threading.enumerate() if t.name == "pyvhdmp-port"} - before
 
 
 def test_a_port_has_one_thread_from_its_making_to_its_close() -> None:
-    before = port_threads()
+    before = set(threading.enumerate())
     port = CompletionPort()
-    assert port_threads() == before + 1
+    (thread,) = new_threads(before)
+    assert thread.daemon
     port.close()
-    assert port_threads() == before
+    assert not thread.is_alive()
     assert port.closed
     port.close()
 
@@ -47,11 +49,12 @@ def test_the_default_port_is_shared_and_made_anew_after_a_close() -> None:
 
 
 def test_a_port_that_nobody_uses_any_more_ends_its_thread() -> None:
-    before = port_threads()
+    before = set(threading.enumerate())
     port = CompletionPort()
+    (thread,) = new_threads(before)
     del port
     gc.collect()
-    windows.wait_until(lambda: port_threads() == before)
+    windows.wait_until(lambda: not thread.is_alive())
 
 
 def test_closing_a_port_closes_its_files() -> None:

@@ -1,0 +1,40 @@
+"""What the README shows is run as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.windows
+@pytest.mark.parametrize("code", blocks("python"))
+def test_the_examples_run(
+    code: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out == "b'\\xa5\\xa5\\xa5\\xa5'\n"
+
+
+def test_the_first_example_is_about_ten_lines() -> None:
+    assert len(blocks("python")[0].strip().splitlines()) <= 12
+
+
+def test_every_member_in_the_table_exists() -> None:
+    from pyvhdmp import Disk
+
+    members = re.findall(r"^\| `(\w+)\(", README, re.MULTILINE)
+    assert {"read_vectored", "sync_cache", "close"} <= set(members)
+    for member in members:
+        assert callable(getattr(Disk, member))
