@@ -21,8 +21,8 @@ Rules:
    exporting objects. It is never emptied by anything but rule 2, not even when
    the interpreter ends; then what is left over is leaked on purpose.
 4. The outcome is read from the OVERLAPPED, never from GetLastError or the packet.
-   A packet for an unknown address, or for an operation whose OVERLAPPED still
-   says pending, is a stray: counted, and ignored.
+   A packet for an unknown address, or for an operation whose OVERLAPPED says that
+   it is pending or not called yet, is a stray: counted, and ignored.
 5. Nothing that a callback raises stops the thread.
 """
 
@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     from pyvhdmp.overlapped import OverlappedFile
 
 __all__ = ["CompletionPort", "Operation", "wait_interruptibly"]
+
+NOT_CALLED: Final = 0xEFBEADDE
+"""OVERLAPPED.Internal before the call: a status with the customer bit, so none of Windows'."""
 
 _BATCH: Final = 64
 """Packets taken by one dequeue: each wake-up costs a wait for the GIL, so take many."""
@@ -169,7 +172,8 @@ class _Register:
             return
         status, transferred = OVERLAPPED_RESULT.unpack_from(slot.memory, slot.offset)
         status &= 0xFFFFFFFF
-        if status == constants.STATUS_PENDING or not self.remove(operation, address):
+        pending = status in (constants.STATUS_PENDING, NOT_CALLED)
+        if pending or not self.remove(operation, address):
             self.strays += 1
             return
         operation.file.release_slot(operation)

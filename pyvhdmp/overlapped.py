@@ -26,9 +26,14 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from pyvhdmp._win32 import Handle, constants
 from pyvhdmp._win32.memory import Pin
-from pyvhdmp._win32.structures import DWORD_STRUCT, OVERLAPPED_STRUCT
+from pyvhdmp._win32.structures import (
+    DWORD_STRUCT,
+    OVERLAPPED_RESULT,
+    OVERLAPPED_STRUCT,
+    SEGMENT_SIZE,
+)
 from pyvhdmp.buffers import PAGE_SIZE, Block
-from pyvhdmp.completion import CompletionPort, Operation, wait_interruptibly
+from pyvhdmp.completion import NOT_CALLED, CompletionPort, Operation, wait_interruptibly
 from pyvhdmp.errors import InvalidInputError, is_success, status_error, windows_error
 from pyvhdmp.futures import IoFuture
 from pyvhdmp.slots import MAX_SEGMENTS, Slot, pack_segments
@@ -39,7 +44,7 @@ if TYPE_CHECKING:
 
     from pyvhdmp.buffers import Buffer
 
-__all__ = ["OverlappedFile"]
+__all__ = ["OverlappedFile", "pin_buffer"]
 
 MAX_TRANSFER: Final = constants.MAXDWORD // PAGE_SIZE * PAGE_SIZE
 """Bytes that one call can transfer: its length is a DWORD. Whole pages."""
@@ -154,16 +159,16 @@ class OverlappedFile:
         Raises `InvalidInputError` for a buffer that is read-only, not contiguous
         or above 4 GiB, or an `offset` out of range. Source: ReadFile, fileapi.h.
         """
-        pin = _pin(buffer, writable=True)
-        return self._transfer("ReadFile", self._windows.kernel32.ReadFile, pin, offset)
+        function = self._windows.kernel32.ReadFile
+        return self._transfer("ReadFile", function, buffer, offset, writable=True)
 
     def write_at(self, buffer: Buffer, offset: int) -> Future[int]:
         """Write `buffer` at byte `offset`. Future of the bytes written.
 
         Raises `InvalidInputError` as `read_at` does. Source: WriteFile, fileapi.h.
         """
-        pin = _pin(buffer, writable=False)
-        return self._transfer("WriteFile", self._windows.kernel32.WriteFile, pin, offset)
+        function = self._windows.kernel32.WriteFile
+        return self._transfer("WriteFile", function, buffer, offset, writable=False)
 
     def read_scatter_at(self, buffers: Sequence[Buffer], offset: int) -> Future[int]:
         """Fill whole pages, wherever they lie, from byte `offset`. Future of the bytes read.
@@ -190,32 +195,26 @@ class OverlappedFile:
 
         Source: DeviceIoControl, ioapiset.h.
         """
-        pins = []
+        function = self._windows.kernel32.DeviceIoControl
+        transfer = _Transfer(self, "DeviceIoControl")
         try:
-            pins.append(_pin(b"" if input is None else input, writable=False))
-            # Some codes take their data through the output buffer and leave it as it is.
-            pins.append(_pin(b"" if output is None else output, writable=output is not None))
-            given, taken = pins
-            function = self._windows.kernel32.DeviceIoControl
+            given = transfer.pin(b"" if input is None else input, writable=False, name="input")
+            # Some codes take data through the output buffer and leave it as it is.
+            taken = transfer.pin(
+                b"" if output is None else output, writable=output is not None, name="output"
+            )
+            out_address = taken.address if taken.length else 0
 
             def call(handle: int, address: int, length: int, _: int, overlapped: int) -> int:
                 return function(
-                    handle,
-                    code,
-                    address,
-                    length,
-                    taken.address if taken.length else 0,
-                    taken.length,
-                    0,
-                    overlapped,
+                    handle, code, address, length, out_address, taken.length, 0, overlapped
                 )
 
-            transfer = _Transfer(self, "DeviceIoControl", pins)
             self.enter(transfer)
+            self.submit(transfer, call, given.address if given.length else 0, given.length, 0)
         except BaseException:
-            _release(pins)
+            transfer.abandon()
             raise
-        self.submit(transfer, call, given.address if given.length else 0, given.length, 0)
         return transfer.future
 
     def flush(self) -> Future[None]:
@@ -271,7 +270,9 @@ class OverlappedFile:
     def leave(self, work: Work) -> None:
         """A piece of work is over, its future finished. The last one closes the handle."""
         with self._lock:
-            self._work.discard(work)
+            if work not in self._work:
+                return
+            self._work.remove(work)
             last = self._closing and not self._work
         if last:
             self._end()
@@ -306,81 +307,97 @@ class OverlappedFile:
         if slot is not None:
             self._port.slots.give(slot)
 
-    def flush_then(self, done: Callable[[OSError | None], None]) -> None:
+    def flush_then(self, done: Callable[[BaseException | None], None]) -> None:
         """Flush on the executor, then call `done` on the completion thread."""
-        self._port.call_blocking(partial(self._flush, done))
+
+        def flush() -> None:
+            error: BaseException | None = None
+            try:
+                self._flush()
+            except BaseException as failure:  # whoever waits for `done` must get it
+                error = failure
+            self._port.call_soon(partial(done, error))
+
+        self._port.call_blocking(flush)
+
+    def _flush(self) -> None:
+        slot = self._port.slots.take()  # its first two fields are an IO_STATUS_BLOCK
+        status = self._windows.ntdll.NtFlushBuffersFileEx(self._handle, 0, 0, 0, slot.address)
+        if not is_success(status):
+            self._port.slots.give(slot)
+            raise status_error(self._windows, status, "NtFlushBuffersFileEx")
+        if status == constants.STATUS_PENDING:
+            # It always blocks, says Windows. If not, the slot is the kernel's for good.
+            raise windows_error(constants.ERROR_IO_PENDING, "NtFlushBuffersFileEx")
+        self._port.slots.give(slot)
 
     def _start(
         self, operation: Operation, slot: Slot, call: Call, address: int, length: int, offset: int
     ) -> None:
         OVERLAPPED_STRUCT.pack_into(
-            slot.memory, slot.offset,
-            constants.STATUS_PENDING, 0, offset & 0xFFFFFFFF, offset >> 32, 0,
-        )  # fmt: skip
+            slot.memory, slot.offset, NOT_CALLED, 0, offset & 0xFFFFFFFF, offset >> 32, 0
+        )
         operation.slot = slot
-        self._port.register(operation, slot)
-        if not call(self._handle, address, length, 0, slot.address):
-            code = self._windows.get_last_error()
-            if code not in (constants.ERROR_IO_PENDING, constants.ERROR_MORE_DATA):
-                if self._port.withdraw(operation, slot):
-                    self.release_slot(operation)
-                    operation.finish(code, 0)
-                return
-        # From here on the operation may be finished, and the slot another's.
-        if operation.cancel_wanted:
+        try:
+            self._port.register(operation, slot)
+            succeeded = call(self._handle, address, length, 0, slot.address)
+            code = constants.ERROR_SUCCESS if succeeded else self._windows.get_last_error()
+        except BaseException:
+            # Ctrl+C, or an argument that ctypes refused. The call itself begins by
+            # changing Internal, so this tells whether the kernel knows of it.
+            if OVERLAPPED_RESULT.unpack_from(slot.memory, slot.offset)[0] == NOT_CALLED:
+                self._port.withdraw(operation, slot)
+                self.release_slot(operation)
+            raise
+        if not succeeded and code not in (constants.ERROR_IO_PENDING, constants.ERROR_MORE_DATA):
+            if self._port.withdraw(operation, slot):
+                self.release_slot(operation)
+                operation.finish(code or constants.ERROR_GEN_FAILURE, 0)
+        elif operation.cancel_wanted:
+            # By now the operation may be finished, and the slot another's (rule 3).
             self.cancel_operation(operation)
 
-    def _flush(self, done: Callable[[OSError | None], None]) -> None:
-        slot = self._port.slots.take()  # its first two fields are an IO_STATUS_BLOCK
-        error = None
-        status = self._windows.ntdll.NtFlushBuffersFileEx(self._handle, 0, 0, 0, slot.address)
-        if not is_success(status):
-            error = status_error(self._windows, status, "NtFlushBuffersFileEx")
-        self._port.slots.give(slot)
-        self._port.call_soon(partial(done, error))
-
-    def _transfer(self, function: str, call: Call, pin: Pin, offset: int) -> Future[int]:
+    def _transfer(
+        self, function: str, call: Call, buffer: Buffer, offset: int, *, writable: bool
+    ) -> Future[int]:
+        transfer = _Transfer(self, function)
         try:
             offset = _checked_offset(offset)
-            if pin.length > MAX_TRANSFER:
-                raise InvalidInputError.because(f"one call transfers at most {MAX_TRANSFER} bytes")
-            transfer = _Transfer(self, function, [pin])
+            pin = transfer.pin(buffer, writable=writable, name="the buffer")
+            _check_length(pin.length)
             self.enter(transfer)
+            self.submit(transfer, call, pin.address, pin.length, offset)
         except BaseException:
-            pin.release()
+            transfer.abandon()
             raise
-        self.submit(transfer, call, pin.address, pin.length, offset)
         return transfer.future
 
     def _transfer_pages(
         self, function: str, call: Call, buffers: Sequence[Buffer], offset: int, *, writable: bool
     ) -> Future[int]:
-        pins: list[Pin] = []
-        pages: list[int] = []
+        transfer = _Transfer(self, function)
         try:
             offset = _checked_offset(offset)
+            pages: list[int] = []
             for index, buffer in enumerate(buffers):
-                pin = _pin(buffer, writable=writable, name=f"buffers[{index}]")
-                pins.append(pin)
+                pin = transfer.pin(buffer, writable=writable, name=f"buffers[{index}]")
                 if pin.address % PAGE_SIZE or pin.length % PAGE_SIZE:
                     raise InvalidInputError.because(
                         f"buffers[{index}] is not made of whole, aligned pages of {PAGE_SIZE} bytes"
                     )
                 pages.extend(range(pin.address, pin.address + pin.length, PAGE_SIZE))
-            if len(pages) * PAGE_SIZE > MAX_TRANSFER:
-                raise InvalidInputError.because(f"one call transfers at most {MAX_TRANSFER} bytes")
-            transfer = _Transfer(self, function, pins)
+            _check_length(len(pages) * PAGE_SIZE)
             self.enter(transfer)
+            if len(pages) <= MAX_SEGMENTS:
+                self.submit_pages(transfer, call, pages, offset)
+            else:
+                # More than a slot has room for: an array of its own, kept by the operation.
+                array = transfer.segments = Block((len(pages) + 1) * SEGMENT_SIZE)
+                pack_segments(array.memory, 0, pages)
+                self.submit(transfer, call, array.address, len(pages) * PAGE_SIZE, offset)
         except BaseException:
-            _release(pins)
+            transfer.abandon()
             raise
-        if len(pages) <= MAX_SEGMENTS:
-            self.submit_pages(transfer, call, pages, offset)
-        else:
-            # More than a slot has room for: an array of its own, kept by the operation.
-            array = transfer.segments = Block((len(pages) + 1) * 8)
-            pack_segments(array.memory, 0, pages)
-            self.submit(transfer, call, array.address, len(pages) * PAGE_SIZE, offset)
         return transfer.future
 
     def _stop(self, *, keep_handle: bool, cancel: bool) -> None:
@@ -407,18 +424,30 @@ class _Transfer(Operation):
 
     __slots__ = ("_function", "_pins", "future", "segments")
 
-    def __init__(self, file: OverlappedFile, function: str, pins: list[Pin]) -> None:
+    def __init__(self, file: OverlappedFile, function: str) -> None:
         super().__init__(file)
         self.future: IoFuture[int] = IoFuture(self.cancel)
         self.segments: Block | None = None
         self._function = function
-        self._pins = pins
+        self._pins: list[Pin] = []
+
+    def pin(self, buffer: object, *, writable: bool, name: str) -> Pin:
+        """Hold a buffer until the end of the transfer."""
+        pin = pin_buffer(buffer, writable=writable, name=name)
+        self._pins.append(pin)
+        return pin
 
     def cancel(self) -> None:
         self.file.cancel_operation(self)
 
+    def abandon(self) -> None:
+        """An exception came up while this was being begun. If it was, its packet will come."""
+        if self.slot is None and not self.future.done():
+            self.finish(constants.ERROR_OPERATION_ABORTED, 0)
+
     def finish(self, code: int, transferred: int) -> None:
-        _release(self._pins)
+        for pin in self._pins:
+            pin.release()
         if code in (constants.ERROR_SUCCESS, constants.ERROR_HANDLE_EOF):
             self.future.resolve(transferred)
         elif code == constants.ERROR_OPERATION_ABORTED and self.cancel_wanted:
@@ -438,7 +467,7 @@ class _Flush:
     def cancel(self) -> None:
         pass  # a flush has no OVERLAPPED to name
 
-    def finish(self, error: OSError | None) -> None:
+    def finish(self, error: BaseException | None) -> None:
         if error is None:
             self.future.resolve(None)
         else:
@@ -446,16 +475,17 @@ class _Flush:
         self._file.leave(self)
 
 
-def _pin(buffer: object, *, writable: bool, name: str = "the buffer") -> Pin:
+def pin_buffer(buffer: object, *, writable: bool, name: str) -> Pin:
+    """Pin a buffer that a caller gave. Raises `InvalidInputError` with `name` if it cannot be."""
     try:
         return Pin(buffer, writable=writable)
     except BufferError as error:
         raise InvalidInputError.because(f"{name} cannot be used: {error}") from error
 
 
-def _release(pins: list[Pin]) -> None:
-    for pin in pins:
-        pin.release()
+def _check_length(length: int) -> None:
+    if length > MAX_TRANSFER:
+        raise InvalidInputError.because(f"one call transfers at most {MAX_TRANSFER} bytes")
 
 
 def _checked_offset(offset: int) -> int:

@@ -40,7 +40,7 @@ from pyvhdmp.disk.request import Counters, Request
 from pyvhdmp.disk.resize import ResizeWatch
 from pyvhdmp.errors import IllegalBlockError, InvalidInputError, ReadOnlyError
 from pyvhdmp.futures import IoFuture
-from pyvhdmp.overlapped import OverlappedFile
+from pyvhdmp.overlapped import OverlappedFile, pin_buffer
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -308,7 +308,7 @@ class Disk:
         pins: list[Pin] = []
         try:
             for index, buffer in enumerate(buffers):
-                pins.append(_pin(buffer, index, writable=not write))
+                pins.append(pin_buffer(buffer, writable=not write, name=f"buffers[{index}]"))
             length = sum(pin.length for pin in pins)
             self._check_range(sector, length)
             if length % self._sector_size:
@@ -333,13 +333,6 @@ class Disk:
             result=result,
             flush=flush,
         ).start()
-
-
-def _pin(buffer: object, index: int, *, writable: bool) -> Pin:
-    try:
-        return Pin(buffer, writable=writable)
-    except BufferError as error:
-        raise InvalidInputError.because(f"buffers[{index}] cannot be used: {error}") from error
 
 
 def _nothing() -> None:

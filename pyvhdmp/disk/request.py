@@ -100,21 +100,25 @@ class Request(Generic[T]):
         self._stopped = False
         self._cancelled = False
         self._error: BaseException | None = None
-        # What must come to an end before the request does: the running parts, and
-        # `start` itself. Whoever takes away the last of it ends the request.
-        self._open_ends = 1
+        # The request is over when no part is running and `start` has begun all it will.
+        # A set and two flags, not a count: each step can be repeated, or be cut short by
+        # Ctrl+C and made up for, without the sum going wrong.
+        self._starting = True
+        self._over = False
 
     def start(self) -> IoFuture[T]:
         """Begin. Raises `ValueError`, with nothing begun, if the file is closed."""
         try:
             self.file.enter(self)
-        except BaseException:
-            self._release()
+            for _ in range(PARTS_IN_FLIGHT):
+                if not self._begin_next_part():
+                    break
+        except BaseException as error:  # closed, or Ctrl+C: what was begun comes to its end
+            self._fail(error)
             raise
-        for _ in range(PARTS_IN_FLIGHT):
-            if not self._begin_next_part():
-                break
-        self._end_one()
+        finally:
+            self._starting = False
+            self._settle()
         return self.future
 
     def cancel(self) -> None:
@@ -128,16 +132,18 @@ class Request(Generic[T]):
     ) -> None:
         """The kernel has let go of a part."""
         with self._lock:
-            self._running.discard(operation)
             self._transferred += transferred
             self._bounced += bounced
-            first_error = error is not None and self._error is None
-            if first_error:
-                self._error = error
-        if first_error:
-            self._stop()
-        self._begin_next_part()
-        self._end_one()
+        try:
+            if error is not None:
+                self._fail(error)
+            self._begin_next_part()
+        except BaseException as failure:  # for want of memory: the request ends with it
+            self._fail(failure)
+        finally:
+            with self._lock:
+                self._running.discard(operation)
+            self._settle()
 
     @property
     def stopped(self) -> bool:
@@ -145,15 +151,27 @@ class Request(Generic[T]):
         return self._stopped
 
     def _begin_next_part(self) -> bool:
-        with self._lock:
-            part = None if self._stopped else next(self._parts, None)
-            if part is None:
-                return False
-            self._open_ends += 1
-            operation = _PartOperation(self, part)
-            self._running.add(operation)
-        operation.start()
+        operation = None
+        try:
+            with self._lock:
+                part = None if self._stopped else next(self._parts, None)
+                if part is None:
+                    return False
+                operation = _PartOperation(self, part)
+                self._running.add(operation)
+            operation.start()
+        except BaseException as error:
+            if operation is not None:
+                operation.abandon(error)
+            raise
         return True
+
+    def _fail(self, error: BaseException) -> None:
+        with self._lock:
+            if self._error is not None:
+                return
+            self._error = error
+        self._stop()
 
     def _stop(self) -> None:
         with self._lock:
@@ -162,11 +180,12 @@ class Request(Generic[T]):
         for operation in running:
             operation.cancel()
 
-    def _end_one(self) -> None:
+    def _settle(self) -> None:
+        """End the request if nothing of it is left to end."""
         with self._lock:
-            self._open_ends -= 1
-            if self._open_ends:
+            if self._running or self._starting or self._over:
                 return
+            self._over = True
         if self._error is None and self._stopped and next(self._parts, None) is not None:
             self._error = CancelledError()  # parts were dropped, and no error was the cause
         if self._flush and self._error is None:
@@ -200,13 +219,14 @@ class Request(Generic[T]):
 class _PartOperation(Operation):
     """One part: directly in the caller's pages, or through a bounce block."""
 
-    __slots__ = ("_block", "_part", "_request")
+    __slots__ = ("_block", "_ended", "_part", "_request")
 
     def __init__(self, request: Request[T], part: Part) -> None:
         super().__init__(request.file)
         self._request: Request[T] = request
         self._part = part
         self._block: Block | None = None
+        self._ended = False
 
     def start(self) -> None:
         if self._part.is_direct:
@@ -214,15 +234,27 @@ class _PartOperation(Operation):
         else:
             block = self.file.port.bounce.take(self._part.length, self._granted)
             if block is not None:
-                self._granted(block)
+                self._use(block)
 
     def cancel(self) -> None:
         if self._block is None and self.file.port.bounce.forget(self._granted):
-            self._request.part_finished(self, CancelledError(), 0, 0)
+            self._end(CancelledError(), 0)
         else:
             self.file.cancel_operation(self)
 
+    def abandon(self, error: BaseException) -> None:
+        """An exception came up while this was being begun. If it was, its packet will come."""
+        if self.slot is None and not self._ended:
+            self.file.port.bounce.forget(self._granted)
+            self._end(error, 0)
+
     def _granted(self, block: Block) -> None:
+        try:
+            self._use(block)
+        except BaseException as error:  # on the completion thread there is nobody to raise it to
+            self.abandon(error)
+
+    def _use(self, block: Block) -> None:
         self._block = block
         if self._request.stopped:
             self._end(CancelledError(), 0)
@@ -270,6 +302,7 @@ class _PartOperation(Operation):
         return windows_error(code, f"The {what} at byte {at}", request.path)
 
     def _end(self, error: BaseException | None, transferred: int) -> None:
+        self._ended = True
         block, self._block = self._block, None
         if block is not None:
             self.file.port.bounce.give(block)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import array
+import contextlib
 import gc
 import mmap
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, wait
 from pathlib import Path
@@ -27,6 +30,7 @@ from pyvhdmp import (
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32.memory import Pin
 from pyvhdmp.buffers import PAGE_SIZE
+from pyvhdmp.slots import Slot
 from pyvhdmp.testing import set_last_error, substituted
 from tests.disk.kinds import KINDS, SECTORS, SIZE, make, make_file
 from tests.support import windows
@@ -379,6 +383,39 @@ def test_rule_4_the_first_error_fails_the_request_and_stops_the_rest(
         disk.close()
 
 
+def test_rule_5_a_request_that_the_device_holds_back_holds_back_no_other(
+    kind: str, tmp_path: Path
+) -> None:
+    path = make_file(kind, tmp_path)
+    held: list[tuple[int, int, int, int, int]] = []
+    with CompletionPort() as outer:
+        real = outer.windows.kernel32
+
+    def hold(file: int, segments: int, length: int, reserved: int, overlapped: int) -> int:
+        if holding:
+            held.append((file, segments, length, reserved, overlapped))
+            set_last_error(constants.ERROR_IO_PENDING)
+            return 0
+        return real.WriteFileGather(file, segments, length, reserved, overlapped)
+
+    holding = False
+    with substituted(kernel32={"WriteFileGather": hold}), CompletionPort() as port:
+        disk = open_disk(path, port=port)
+        page, other = PageBuffer(PAGE_SIZE), PageBuffer(PAGE_SIZE)
+        page[:] = b"\x01" * PAGE_SIZE
+        holding = True
+        first = disk.write(0, page)
+        holding = False
+        second = disk.write(0, other)
+        second.result(SECONDS)
+        assert not first.done()
+        assert port.in_flight == 1
+        real.WriteFileGather(*held[0])
+        first.result(SECONDS)
+        assert disk.read(0, 8).result(SECONDS) == b"\x01" * PAGE_SIZE
+        disk.close()
+
+
 def test_rule_6_fua_flushes_before_the_future_is_finished(kind: str, tmp_path: Path) -> None:
     path = make_file(kind, tmp_path)
     order: list[str] = []
@@ -532,6 +569,83 @@ def test_rule_11_a_read_only_disk_refuses_writes_before_any_call(
         assert disk.is_read_only
         assert disk.unmap_behavior is UnmapBehavior.IGNORED
         assert disk.read(0, 1).result(SECONDS) == bytes(512)
+
+
+@pytest.mark.parametrize("wish", [KeyboardInterrupt, MemoryError])
+def test_an_exception_while_a_request_is_begun_leaves_nothing_behind(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch, wish: type[BaseException]
+) -> None:
+    take = disk.port.slots.take
+    taken = 0
+
+    def failing() -> Slot:
+        nonlocal taken
+        if not disk.port.on_thread():
+            taken += 1
+            if taken == 2:
+                raise wish
+        return take()
+
+    monkeypatch.setattr(disk.port.slots, "take", failing)
+    buffers = [bytearray(100 * SECTOR) for _ in range(10)]
+    mixed = [memory for buffer in buffers for memory in (buffer, PageBuffer(PAGE_SIZE))]
+    with pytest.raises(wish):
+        disk.write_vectored(mixed, 0)
+    disk.close()  # does not wait for what never began
+    for buffer in buffers:
+        buffer.append(1)
+
+
+def test_running_out_of_memory_on_the_completion_thread_fails_the_request(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with CompletionPort() as port, make(kind, tmp_path, size=64 << 20, port=port) as disk:
+        take = port.slots.take
+
+        def failing() -> Slot:
+            if port.on_thread():
+                raise MemoryError
+            return take()
+
+        monkeypatch.setattr(port.slots, "take", failing)
+        source = PageBuffer(60 << 20)
+        with pytest.raises(MemoryError):
+            disk.write_vectored([source], 0).result(SECONDS)
+        source.close()
+
+
+def test_ctrl_c_at_any_moment_leaves_nothing_behind(disk: Disk) -> None:
+    chance = random.Random(1)
+    going = threading.Event()
+    over = threading.Event()
+
+    def bother() -> None:
+        while not over.wait(chance.random() * 0.002):
+            if going.is_set():
+                _thread.interrupt_main()
+
+    bothering = threading.Thread(target=bother)
+    bothering.start()
+    interrupted = 0
+    try:
+        for _ in range(200):
+            try:
+                going.set()
+                for number in range(40):
+                    disk.write(number * 8, bytes(7 * SECTOR))
+                going.clear()
+            except KeyboardInterrupt:
+                interrupted += 1
+            finally:
+                going.clear()
+            with contextlib.suppress(KeyboardInterrupt):  # one that was on its way
+                time.sleep(0.001)
+    finally:
+        over.set()
+        bothering.join()
+    assert interrupted
+    disk.close()
+    assert disk.port.in_flight == 0
 
 
 # -- What else there is ---------------------------------------------------------
