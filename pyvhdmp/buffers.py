@@ -12,6 +12,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import operator
 import threading
@@ -54,15 +55,16 @@ class PageBuffer(mmap.mmap):
 
 
 class Block:
-    """Page-aligned bounce memory, pinned for its whole life."""
+    """Page-aligned memory at a known address, mapped for as long as the block lives."""
 
-    __slots__ = ("_pin", "address", "memory", "size")
+    __slots__ = ("address", "memory", "size")
 
     def __init__(self, size: int) -> None:
-        self.memory = PageBuffer(size)
+        self.memory = PageBuffer(size)  # nobody else has it, so nobody closes it
         self.size = size
-        self._pin = Pin(self.memory, writable=True)
-        self.address = self._pin.address
+        pin = Pin(self.memory, writable=True)
+        self.address = pin.address
+        pin.release()
 
 
 Ready: TypeAlias = Callable[[Block], object]
@@ -78,7 +80,7 @@ class BouncePool:
     def __init__(self, budget: int, call_soon: Callable[[Callable[[], object]], None]) -> None:
         self._budget = budget
         self._call_soon = call_soon
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may come back in
         self._free: dict[int, list[Block]] = {}
         self._allocated = 0
         self._waiting: deque[tuple[int, Ready]] = deque()
@@ -125,8 +127,10 @@ class BouncePool:
 
     def _serve(self) -> list[tuple[Ready, Block]]:
         served = []
-        while self._waiting and (block := self._find(self._waiting[0][0])) is not None:
-            served.append((self._waiting.popleft()[1], block))
+        # No memory is like no budget: whoever waits is served when a block comes back.
+        with contextlib.suppress(MemoryError, OSError):
+            while self._waiting and (block := self._find(self._waiting[0][0])) is not None:
+                served.append((self._waiting.popleft()[1], block))
         return served
 
     def _find(self, size: int) -> Block | None:

@@ -43,9 +43,9 @@ from pyvhdmp import _win32
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32.memory import keep_for_ever
 from pyvhdmp._win32.structures import DWORD_STRUCT, OVERLAPPED_ENTRY_STRUCT, OVERLAPPED_RESULT
-from pyvhdmp.buffers import Block, BouncePool
-from pyvhdmp.errors import is_success, last_error
-from pyvhdmp.slots import Slot, SlotPool
+from pyvhdmp.buffers import PAGE_SIZE, Block, BouncePool
+from pyvhdmp.errors import InvalidInputError, is_success, last_error
+from pyvhdmp.slots import MAX_SEGMENTS, Slot, SlotPool
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -82,13 +82,15 @@ class Operation:
 
     `slot` is set for exactly as long as the kernel may use it, and is written
     under the lock of the file, so that a cancel can never hit a reused slot.
+    `begun`: somebody will call `finish`, or has; until then nobody will.
     """
 
-    __slots__ = ("cancel_wanted", "file", "slot")
+    __slots__ = ("begun", "cancel_wanted", "file", "slot")
 
     def __init__(self, file: OverlappedFile) -> None:
         self.file = file
         self.slot: Slot | None = None
+        self.begun = False
         self.cancel_wanted = False
 
     def finish(self, code: int, transferred: int) -> None:
@@ -106,22 +108,31 @@ class _Register:
     def __init__(self, windows: _win32.Windows, handle: int) -> None:
         self.windows = windows
         self.handle = handle
-        self._lock = threading.Lock()
-        self.operations: dict[int, Operation] = {}
-        self.calls: deque[Callable[[], object]] = deque()
         self.slots = SlotPool()
-        self.calls_made = 0
+        self.operations: dict[int, Operation] = {}
         self.peak_in_flight = 0
+        self.calls_made = 0
         self.strays = 0
+        self._lock = threading.RLock()
+        self._soon: deque[Callable[[], object]] = deque()
+        self._over = False
 
     def add(self, operation: Operation, address: int) -> None:
         """Enter an operation, before its call."""
         with self._lock:
             self.operations[address] = operation
             self.calls_made += 1
-            depth = len(self.operations)
-            if depth > self.peak_in_flight:
-                self.peak_in_flight = depth
+
+    def note_pending(self) -> None:
+        """A call has returned pending: this is a moment to look how deep the queue is.
+
+        Calls that Windows carried out while they were made never are such a moment, so
+        a depth that was only asked for is not reported as one that was achieved.
+        """
+        depth = len(self.operations)
+        if depth > self.peak_in_flight:
+            with self._lock:
+                self.peak_in_flight = max(self.peak_in_flight, depth)
 
     def remove(self, operation: Operation, address: int) -> bool:
         """Take an operation out; False for all but the first who tries."""
@@ -131,38 +142,64 @@ class _Register:
             del self.operations[address]
             return True
 
+    def call_soon(self, call: Callable[[], object]) -> None:
+        """Have the thread run `call`, after the packets it has dequeued."""
+        with self._lock:
+            if not self._over:
+                self._soon.append(call)
+                # If this fails, for want of memory, the next packet of any kind will do.
+                self.windows.kernel32.PostQueuedCompletionStatus(self.handle, 0, _Key.CALL, 0)
+                return
+        call()  # the thread is gone: nothing it could have been doing is in the way
+
+    def stop(self) -> None:
+        """Have the thread end, and close the port's handle when it does."""
+        with self._lock:
+            if not self._over:
+                self.windows.kernel32.PostQueuedCompletionStatus(self.handle, 0, _Key.STOP, 0)
+
     def run(self) -> None:
         """The completion thread: dequeue packets until told to stop."""
-        entries = Block(_BATCH * OVERLAPPED_ENTRY_STRUCT.size + DWORD_STRUCT.size)
         removed_at = _BATCH * OVERLAPPED_ENTRY_STRUCT.size
+        entries = Block(removed_at + DWORD_STRUCT.size)
         memory = memoryview(entries.memory)
-        dequeue = self.windows.kernel32.GetQueuedCompletionStatusEx
         running = True
-        while running:
-            if not dequeue(
-                self.handle,
-                entries.address,
-                _BATCH,
-                entries.address + removed_at,
-                constants.INFINITE,
-                0,
-            ):
-                _logger.error(
-                    "GetQueuedCompletionStatusEx failed: %d", self.windows.get_last_error()
-                )
-                return
+        while running and self._dequeue(entries.address, entries.address + removed_at):
             (count,) = DWORD_STRUCT.unpack_from(memory, removed_at)
             batch = memory[: count * OVERLAPPED_ENTRY_STRUCT.size]
             for key, address, _, _ in OVERLAPPED_ENTRY_STRUCT.iter_unpack(batch):
-                try:
-                    if key == _Key.IO:
-                        self._complete(address)
-                    elif key == _Key.CALL:
-                        self.calls.popleft()()
-                    else:
-                        running = False
-                except BaseException:  # rule 5
-                    _logger.exception("the completion thread carries on after an error")
+                if key == _Key.IO:
+                    self._guarded(self._complete, address)
+                elif key == _Key.STOP:
+                    running = False
+                elif key != _Key.CALL:
+                    self.strays += 1
+            self._run_calls()
+        with self._lock:
+            self._over = True
+            self.windows.kernel32.CloseHandle(self.handle)
+        self._run_calls()
+
+    def _dequeue(self, entries: int, removed: int) -> bool:
+        """Wait for packets; False if there can be none any more."""
+        dequeue = self.windows.kernel32.GetQueuedCompletionStatusEx
+        while not dequeue(self.handle, entries, _BATCH, removed, constants.INFINITE, 0):
+            code = self.windows.get_last_error()
+            _logger.error("GetQueuedCompletionStatusEx failed with Windows error %d", code)
+            if code in (constants.ERROR_ABANDONED_WAIT_0, constants.ERROR_INVALID_HANDLE):
+                return False
+            time.sleep(0.01)  # for want of memory: what is in flight still needs this thread
+        return True
+
+    def _run_calls(self) -> None:
+        for _ in range(len(self._soon)):
+            self._guarded(self._soon.popleft())
+
+    def _guarded(self, step: Callable[..., object], *arguments: int) -> None:
+        try:
+            step(*arguments)
+        except BaseException:  # rule 5
+            _logger.exception("the completion thread carries on after an error")
 
     def _complete(self, address: int) -> None:
         operation = self.operations.get(address)
@@ -177,13 +214,10 @@ class _Register:
             self.strays += 1
             return
         operation.file.release_slot(operation)
-        success = is_success(status)
-        operation.finish(
-            constants.ERROR_SUCCESS
-            if success
-            else self.windows.ntdll.RtlNtStatusToDosError(status),
-            transferred if success else 0,
-        )
+        if is_success(status):
+            operation.finish(constants.ERROR_SUCCESS, transferred)
+        else:
+            operation.finish(self.windows.ntdll.RtlNtStatusToDosError(status), 0)
 
 
 class CompletionPort:
@@ -192,7 +226,10 @@ class CompletionPort:
     Any number of files share it. `CompletionPort.default()` is shared by the
     whole process; make another to keep one group of files apart from the rest.
 
-    Raises the `OSError` of CreateIoCompletionPort.
+    `bounce_budget`: bytes of page-aligned memory for buffers that are not aligned.
+
+    Raises the `OSError` of CreateIoCompletionPort, and `InvalidInputError` for a
+    budget that is not enough for one call.
     Source: https://learn.microsoft.com/windows/win32/fileio/i-o-completion-ports
     """
 
@@ -201,18 +238,26 @@ class CompletionPort:
 
     def __init__(self, *, bounce_budget: int = _BOUNCE_BUDGET) -> None:
         self._closed = True  # until everything below has worked; __del__ looks at it
+        if bounce_budget < MAX_SEGMENTS * PAGE_SIZE:
+            raise InvalidInputError.because(
+                f"bounce_budget must be at least {MAX_SEGMENTS * PAGE_SIZE}, not {bounce_budget}"
+            )
         windows = self.windows = _win32.current()
         handle = windows.kernel32.CreateIoCompletionPort(constants.INVALID_HANDLE_VALUE, 0, 0, 1)
         if handle == 0:
             raise last_error(windows, "CreateIoCompletionPort")
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._register = _Register(windows, handle)
         self._files: weakref.WeakSet[OverlappedFile] = weakref.WeakSet()
         self._flush_executor: ThreadPoolExecutor | None = None
         self.slots = self._register.slots
         self.bounce = BouncePool(bounce_budget, self.call_soon)
         self._thread = threading.Thread(target=self._register.run, name="pyvhdmp-port", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:
+            windows.kernel32.CloseHandle(handle)
+            raise
         self._closed = False
         _ports.add(self)
 
@@ -243,7 +288,7 @@ class CompletionPort:
     def __del__(self) -> None:
         # No file refers to this port any more, so nothing is in flight on it.
         if not self._closed:
-            self._end()
+            self._stop()
 
     @property
     def closed(self) -> bool:
@@ -262,7 +307,7 @@ class CompletionPort:
 
     @property
     def peak_in_flight(self) -> int:
-        """The largest `in_flight` so far: the depth achieved."""
+        """The largest `in_flight` at the moment a call returned pending: the depth achieved."""
         return self._register.peak_in_flight
 
     @property
@@ -277,19 +322,17 @@ class CompletionPort:
         """
         if self.on_thread():
             raise RuntimeError("a done-callback cannot close the port that it runs on")
-        files = list(self._files)
+        with self._lock:
+            self._closed = True  # no file is attached, no request entered from here on
+            files = list(self._files)
         if cancel:  # all of them first: closing one end of a pipe fails what pends at the other
             for file in files:
                 file.cancel()
         for file in files:
             file.close(cancel=cancel)
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-        self._end()
-        self._thread.join()
-        self._register.windows.kernel32.CloseHandle(self._register.handle)
+        self._stop()
+        while self._thread.is_alive():  # in slices, which let Ctrl+C through
+            self._thread.join(0.1)
 
     # -- For the files on this port -------------------------------------------
 
@@ -308,6 +351,10 @@ class CompletionPort:
             )
             self._files.add(file)
 
+    def note_pending(self) -> None:
+        """A call has returned pending."""
+        self._register.note_pending()
+
     def register(self, operation: Operation, slot: Slot) -> None:
         """Enter an operation, before its call."""
         self._register.add(operation, slot.address)
@@ -316,20 +363,17 @@ class CompletionPort:
         """Take an operation out whose call failed; False if a packet came all the same."""
         return self._register.remove(operation, slot.address)
 
+    def has_thread(self) -> bool:
+        """Whether the completion thread runs."""
+        return self._thread.is_alive()
+
     def on_thread(self) -> bool:
         """Whether the calling thread is the completion thread."""
         return threading.current_thread() is self._thread
 
     def call_soon(self, call: Callable[[], object]) -> None:
         """Run `call` on the completion thread."""
-        register = self._register
-        register.calls.append(call)
-        if not register.windows.kernel32.PostQueuedCompletionStatus(
-            register.handle, 0, _Key.CALL, 0
-        ):
-            # Only for want of memory in the kernel. Late is better than never.
-            register.calls.remove(call)
-            call()
+        self._register.call_soon(call)
 
     def call_blocking(self, call: Callable[[], None]) -> None:
         """Run `call`, which may block, on a thread of the flush executor."""
@@ -338,28 +382,39 @@ class CompletionPort:
                 self._flush_executor = ThreadPoolExecutor(
                     _FLUSH_THREADS, thread_name_prefix="pyvhdmp-flush"
                 )
+        claim = threading.Lock()
+
+        def call_once() -> None:
+            if claim.acquire(blocking=False):
+                call()
+
         try:
-            self._flush_executor.submit(call)
-        except RuntimeError:  # the interpreter is ending: executors take no more work
-            call()
+            self._flush_executor.submit(call_once)
+        except RuntimeError:
+            # The interpreter is ending and executors take no more work, or no thread can
+            # be started; then the executor has it queued, and another thread may run it.
+            call_once()
 
     # -- The end --------------------------------------------------------------
 
-    def _end(self) -> None:
+    def _stop(self) -> None:
         self._closed = True
-        self.windows.kernel32.PostQueuedCompletionStatus(self._register.handle, 0, _Key.STOP, 0)
+        self._register.stop()
         if self._flush_executor is not None:
             self._flush_executor.shutdown(wait=False)
 
     def end_with_interpreter(self, deadline: float) -> None:
         """Cancel, drain, stop: leave no packet that could arrive without a thread."""
-        for file in list(self._files):
+        with self._lock:
+            self._closed = True
+            files = list(self._files)
+        for file in files:
             file.cancel()
         while self.in_flight and time.monotonic() < deadline:
             time.sleep(0.005)
         if self.in_flight:
             keep_for_ever(self._register)  # rule 3: the kernel still owns this memory
-        self._end()
+        self._stop()
         self._thread.join(max(0.1, deadline - time.monotonic()))
 
 
@@ -370,7 +425,7 @@ _ports: weakref.WeakSet[CompletionPort] = weakref.WeakSet()
 def _end_all_ports() -> None:
     deadline = time.monotonic() + _EXIT_SECONDS
     for port in list(_ports):
-        if not port.closed:
+        if port.has_thread():
             port.end_with_interpreter(deadline)
 
 

@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import ntpath
 import os
 from collections.abc import Callable
@@ -96,8 +96,7 @@ def copy_image(
             files.move_file(windows, partial, target, replace=force)
         except BaseException:
             image.disk.close(cancel=True)
-            with contextlib.suppress(FileNotFoundError):
-                files.delete_file(windows, partial)
+            files.discard_file(windows, partial)
             raise
         return CopyResult(
             bytes=source_disk.size,
@@ -140,11 +139,11 @@ def _check_target(windows: Windows, source: str, target: str, *, force: bool) ->
     if attributes is None:
         return
     if attributes & constants.FILE_ATTRIBUTE_DIRECTORY:
-        raise IsADirectoryError(21, "Is a directory", target)
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", target)
     if not force:
-        raise windows_error(constants.ERROR_FILE_EXISTS, "copy", target)
+        raise windows_error(constants.ERROR_FILE_EXISTS, "The check of the target", target)
     if attributes & constants.FILE_ATTRIBUTE_READONLY:
-        raise windows_error(constants.ERROR_ACCESS_DENIED, "copy", target)
+        raise windows_error(constants.ERROR_ACCESS_DENIED, "The check of the target", target)
     files.check_replaceable(windows, target)
 
 

@@ -78,13 +78,22 @@ _HINTS: Final = {
         "Another program has the file open. Stop the VM or detach the disk that uses it, "
         "or open it read-only if the other side only reads too."
     ),
-    constants.ERROR_INVALID_PARAMETER: (
-        "For unbuffered I/O the offset, the length and the address must be multiples of "
-        "the sector size of the volume that holds the file."
+} | dict.fromkeys(
+    (
+        constants.ERROR_NOT_ENOUGH_MEMORY,
+        constants.ERROR_NO_SYSTEM_RESOURCES,
+        constants.ERROR_WORKING_SET_QUOTA,
+        constants.ERROR_INVALID_USER_BUFFER,
+        constants.ERROR_NOT_ENOUGH_QUOTA,
     ),
-    constants.ERROR_WORKING_SET_QUOTA: "Too much memory is locked for I/O: lower the queue depth.",
-    constants.ERROR_NO_SYSTEM_RESOURCES: "Too much I/O is in flight: lower the queue depth.",
-}
+    "Windows has no memory left for more I/O: lower the queue depth.",
+)
+
+_TRANSFERS: Final = frozenset({"ReadFile", "WriteFile", "ReadFileScatter", "WriteFileGather"})
+_ALIGNMENT_HINT: Final = (
+    "For unbuffered I/O the offset, the length and the address must be multiples of the "
+    "sector size of the volume that holds the file."
+)
 
 # CPython knows which errno a Windows code is only on Windows. These are its
 # choices (PC/errmap.h) for the codes a stand-in is likely to return elsewhere.
@@ -106,8 +115,10 @@ def is_success(status: int) -> bool:
     return status < 0x80000000
 
 
-def windows_error(code: int, function: str, filename: str | None = None) -> OSError:
-    """Return the exception for a Win32 code that `function` failed with."""
+def windows_error(
+    code: int, function: str, filename: str | None = None, *, where: str = ""
+) -> OSError:
+    """Return the exception for a Win32 code that `function` failed with. `where`: for its note."""
     assert code != constants.ERROR_SUCCESS, f"{function} did not fail"
     kind = MediumError if code in _MEDIUM_CODES else OSError
     if sys.platform == "win32":
@@ -115,9 +126,11 @@ def windows_error(code: int, function: str, filename: str | None = None) -> OSEr
     else:
         error = kind(_ERRNO.get(code, errno.EINVAL), format_message(code), filename)
         error.__dict__["winerror"] = code  # which OSError has only on Windows
-    error.add_note(f"{function} failed with Windows error {code}.")
+    error.add_note(f"{function}{where} failed with Windows error {code}.")
     if code in _HINTS:
         error.add_note(_HINTS[code])
+    elif code == constants.ERROR_INVALID_PARAMETER and function in _TRANSFERS:
+        error.add_note(_ALIGNMENT_HINT)
     return error
 
 

@@ -7,6 +7,8 @@ Windows' own codes.
 
 from __future__ import annotations
 
+import errno
+import logging
 import ntpath
 import os
 from typing import Final
@@ -20,13 +22,16 @@ __all__ = [
     "check_replaceable",
     "checked_path",
     "close_handle",
-    "delete_file",
+    "discard_file",
     "file_attributes",
     "file_size",
+    "is_directory",
     "move_file",
     "open_file",
     "set_file_size",
 ]
+
+_logger = logging.getLogger("pyvhdmp")
 
 _LONG_PATH: Final = 248
 """From this length on some functions want the extended form of a path."""
@@ -69,10 +74,10 @@ def open_file(
     )
     if handle != constants.INVALID_HANDLE_VALUE:
         return Handle(handle)
-    error = last_error(windows, "CreateFileW", path)
-    attributes = file_attributes(windows, path)
-    if attributes is not None and attributes & constants.FILE_ATTRIBUTE_DIRECTORY:
-        raise IsADirectoryError(21, "Is a directory", path) from error
+    code = windows.get_last_error()
+    error = windows_error(code, "CreateFileW", path)
+    if code == constants.ERROR_ACCESS_DENIED and is_directory(windows, path):
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", path) from error
     raise error
 
 
@@ -128,6 +133,14 @@ def file_attributes(windows: Windows, path: str) -> int | None:
     raise windows_error(code, "GetFileAttributesW", path)
 
 
+def is_directory(windows: Windows, path: str) -> bool:
+    """Whether there is a folder of this name, as far as Windows tells."""
+    attributes = windows.kernel32.GetFileAttributesW(_extended(path))
+    return attributes != constants.INVALID_FILE_ATTRIBUTES and bool(
+        attributes & constants.FILE_ATTRIBUTE_DIRECTORY
+    )
+
+
 def move_file(windows: Windows, path: str, target: str, *, replace: bool) -> None:
     """Rename a file; return when the rename is on the disk."""
     flags = constants.MOVEFILE_WRITE_THROUGH | (
@@ -137,7 +150,9 @@ def move_file(windows: Windows, path: str, target: str, *, replace: bool) -> Non
         raise last_error(windows, "MoveFileExW", target)
 
 
-def delete_file(windows: Windows, path: str) -> None:
-    """Delete a file."""
+def discard_file(windows: Windows, path: str) -> None:
+    """Delete a file while an error is on its way out, which a second one must not replace."""
     if not windows.kernel32.DeleteFileW(_extended(path)):
-        raise last_error(windows, "DeleteFileW", path)
+        code = windows.get_last_error()
+        if code != constants.ERROR_FILE_NOT_FOUND:
+            _logger.warning("%s was left behind: DeleteFileW failed, %d", path, code)

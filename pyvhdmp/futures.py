@@ -13,13 +13,16 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 __all__ = ["IoFuture"]
+
+_SLICE_SECONDS: Final = 0.1
 
 T = TypeVar("T")
 _logger = logging.getLogger("pyvhdmp")
@@ -53,12 +56,27 @@ class IoFuture(Future[T]):
         """Whether the kernel confirmed that it cancelled the request."""
         return self.done() and isinstance(super().exception(), CancelledError)
 
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the result and return it, or raise the error.
+
+        Raises `TimeoutError` after `timeout` seconds. Ctrl+C ends the wait.
+        """
+        self._wait_interruptibly(timeout)
+        return super().result(timeout)
+
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return the error or None; raise `CancelledError` if cancelled."""
+        self._wait_interruptibly(timeout)
         error = super().exception(timeout)
         if isinstance(error, CancelledError):
             raise error
         return error
+
+    def _wait_interruptibly(self, timeout: float | None) -> None:
+        # On Windows a wait without a limit lets no Ctrl+C through; many short ones do.
+        while timeout is None and not self.done():
+            with contextlib.suppress(TimeoutError):
+                super().exception(_SLICE_SECONDS)
 
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """Call `fn` with this future when it is finished, on the completion thread."""

@@ -51,12 +51,18 @@ MAX_TRANSFER: Final = constants.MAXDWORD // PAGE_SIZE * PAGE_SIZE
 
 _MAX_OFFSET: Final = (1 << 63) - 1
 
+_invoke: Final[Callable[[Callable[[], int]], int]] = operator.call
+
 Call: TypeAlias = Callable[[int, int, int, int, int], int]
 """ReadFile and its kin: handle, address, length, NULL, OVERLAPPED."""
 
 
 class Work(Protocol):
     """What a file has taken on and has to finish before its handle can be closed."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing of it is with Windows, so that only a cancel can end it."""
 
     def cancel(self) -> None:
         """Ask for the work to end early. It still ends by itself, once."""
@@ -83,10 +89,10 @@ class OverlappedFile:
         self._handle = Handle(operator.index(handle))
         self._port = port if port is not None else CompletionPort.default()
         self._windows = self._port.windows
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may come back in
         self._work: set[Work] = set()
         self._closing = False
-        self._keep_handle = False
+        self._owns_handle = True
         self._check_overlapped()
         self._port.attach(self, self._handle)
         self._ended.clear()
@@ -133,7 +139,7 @@ class OverlappedFile:
         # Work refers to its file, and the port to the work: nothing is in flight.
         if not self._ended.is_set():
             text = f"unclosed {self!r}"
-            self.close()  # first, as a warning may be an error
+            self._begin_close()  # first, as a warning may be an error
             warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
     @property
@@ -195,6 +201,9 @@ class OverlappedFile:
 
         Source: DeviceIoControl, ioapiset.h.
         """
+        code = operator.index(code)
+        if not 0 <= code <= constants.MAXDWORD:
+            raise InvalidInputError.because(f"{code} is no control code")
         function = self._windows.kernel32.DeviceIoControl
         transfer = _Transfer(self, "DeviceIoControl")
         try:
@@ -203,6 +212,8 @@ class OverlappedFile:
             taken = transfer.pin(
                 b"" if output is None else output, writable=output is not None, name="output"
             )
+            _check_length(given.length)
+            _check_length(taken.length)
             out_address = taken.address if taken.length else 0
 
             def call(handle: int, address: int, length: int, _: int, overlapped: int) -> int:
@@ -224,8 +235,12 @@ class OverlappedFile:
         effect. Source: NtFlushBuffersFileEx, ntifs.h.
         """
         flush = _Flush(self)
-        self.enter(flush)
-        self.flush_then(flush.finish)
+        try:
+            self.enter(flush)
+            self.flush_then(flush.finish)
+        except BaseException as error:
+            flush.finish(error)
+            raise
         return flush.future
 
     def cancel(self) -> None:
@@ -245,17 +260,25 @@ class OverlappedFile:
         thread, in a done-callback, it does not wait; the handle is closed when the
         last request is done.
         """
-        self._stop(keep_handle=False, cancel=cancel)
+        self._begin_close(cancel=cancel)
+        if not self._port.on_thread():
+            wait_interruptibly(self._ended)
 
     def detach(self) -> int:
         """Wait as `close` does, then hand the handle over to the caller, open.
 
-        The handle stays bound to its port, as Windows has it.
-        Raises `ValueError` if the file is closed.
+        The handle stays bound to its port, as Windows has it. Raises `ValueError` if
+        the file is closed, and `RuntimeError` in a done-callback, which cannot wait.
         """
-        if self.closed:
-            raise ValueError("the file is closed")
-        self._stop(keep_handle=True, cancel=False)
+        if self._port.on_thread():
+            raise RuntimeError("a done-callback cannot wait for the handle to become idle")
+        with self._lock:
+            if self._closing:
+                raise ValueError("the file is closed")
+            self._closing = True
+            self._owns_handle = False
+        self._begin_close()
+        wait_interruptibly(self._ended)
         return self._handle
 
     # -- Work and operations, for the layers above ----------------------------
@@ -263,19 +286,15 @@ class OverlappedFile:
     def enter(self, work: Work) -> None:
         """Take on a piece of work. Raises `ValueError` on a closed file."""
         with self._lock:
-            if self._closing:
+            if self._closing or self._port.closed:
                 raise ValueError("I/O operation on a closed file")
             self._work.add(work)
 
     def leave(self, work: Work) -> None:
         """A piece of work is over, its future finished. The last one closes the handle."""
         with self._lock:
-            if work not in self._work:
-                return
-            self._work.remove(work)
-            last = self._closing and not self._work
-        if last:
-            self._end()
+            self._work.discard(work)
+            self._end_if_idle()
 
     def submit(
         self, operation: Operation, call: Call, address: int, length: int, offset: int
@@ -339,21 +358,32 @@ class OverlappedFile:
         )
         operation.slot = slot
         try:
+            operation.begun = True
             self._port.register(operation, slot)
-            succeeded = call(self._handle, address, length, 0, slot.address)
-            code = constants.ERROR_SUCCESS if succeeded else self._windows.get_last_error()
+            # In one step of the interpreter: in between, a finalizer or a signal handler
+            # could make a call of its own on this thread and leave its error for ours.
+            steps: tuple[Callable[[], int], Callable[[], int]] = (
+                partial(call, self._handle, address, length, 0, slot.address),
+                self._windows.get_last_error,
+            )
+            succeeded, code = map(_invoke, steps)
         except BaseException:
             # Ctrl+C, or an argument that ctypes refused. The call itself begins by
             # changing Internal, so this tells whether the kernel knows of it.
-            if OVERLAPPED_RESULT.unpack_from(slot.memory, slot.offset)[0] == NOT_CALLED:
-                self._port.withdraw(operation, slot)
+            if OVERLAPPED_RESULT.unpack_from(slot.memory, slot.offset)[
+                0
+            ] == NOT_CALLED and self._port.withdraw(operation, slot):
                 self.release_slot(operation)
+                operation.begun = False
             raise
         if not succeeded and code not in (constants.ERROR_IO_PENDING, constants.ERROR_MORE_DATA):
             if self._port.withdraw(operation, slot):
                 self.release_slot(operation)
                 operation.finish(code or constants.ERROR_GEN_FAILURE, 0)
-        elif operation.cancel_wanted:
+            return
+        if not succeeded:
+            self._port.note_pending()
+        if operation.cancel_wanted:
             # By now the operation may be finished, and the slot another's (rule 3).
             self.cancel_operation(operation)
 
@@ -400,29 +430,33 @@ class OverlappedFile:
             raise
         return transfer.future
 
-    def _stop(self, *, keep_handle: bool, cancel: bool) -> None:
+    def _begin_close(self, *, cancel: bool = False) -> None:
         with self._lock:
-            last = not self._closing and not self._work
-            if not self._closing:
-                self._closing = True
-                self._keep_handle = keep_handle
-        if cancel:
-            self.cancel()
-        if last:
-            self._end()
-        if not self._port.on_thread():
-            wait_interruptibly(self._ended)
+            self._closing = True
+            work = list(self._work)
+        for item in work:
+            if cancel or item.is_idle:
+                item.cancel()
+        with self._lock:
+            self._end_if_idle()
 
-    def _end(self) -> None:
-        if not self._keep_handle:
-            self._windows.kernel32.CloseHandle(self._handle)
-        self._ended.set()
+    def _end_if_idle(self) -> None:
+        """Under the lock: close the handle if the file is to be closed and nothing is left."""
+        if not self._closing or self._work or self._ended.is_set():
+            return
+        try:
+            if self._owns_handle:
+                self._owns_handle = False
+                self._windows.kernel32.CloseHandle(self._handle)
+        finally:
+            self._ended.set()
 
 
 class _Transfer(Operation):
     """One call whose future tells the bytes transferred: a read, a write, a control."""
 
     __slots__ = ("_function", "_pins", "future", "segments")
+    is_idle = False
 
     def __init__(self, file: OverlappedFile, function: str) -> None:
         super().__init__(file)
@@ -442,23 +476,27 @@ class _Transfer(Operation):
 
     def abandon(self) -> None:
         """An exception came up while this was being begun. If it was, its packet will come."""
-        if self.slot is None and not self.future.done():
+        if not self.begun:
             self.finish(constants.ERROR_OPERATION_ABORTED, 0)
 
     def finish(self, code: int, transferred: int) -> None:
-        for pin in self._pins:
-            pin.release()
-        if code in (constants.ERROR_SUCCESS, constants.ERROR_HANDLE_EOF):
-            self.future.resolve(transferred)
-        elif code == constants.ERROR_OPERATION_ABORTED and self.cancel_wanted:
-            self.future.fail(CancelledError())
-        else:
-            self.future.fail(windows_error(code, self._function))
-        self.file.leave(self)
+        try:
+            for pin in self._pins:
+                pin.release()
+            if code in (constants.ERROR_SUCCESS, constants.ERROR_HANDLE_EOF):
+                self.future.resolve(transferred)
+            elif code == constants.ERROR_OPERATION_ABORTED and self.cancel_wanted:
+                self.future.fail(CancelledError())
+            else:
+                self.future.fail(windows_error(code, self._function))
+        finally:
+            self.file.leave(self)
 
 
 class _Flush:
     """A flush on the executor."""
+
+    is_idle = False
 
     def __init__(self, file: OverlappedFile) -> None:
         self.future: IoFuture[None] = IoFuture()
@@ -468,11 +506,13 @@ class _Flush:
         pass  # a flush has no OVERLAPPED to name
 
     def finish(self, error: BaseException | None) -> None:
-        if error is None:
-            self.future.resolve(None)
-        else:
-            self.future.fail(error)
-        self._file.leave(self)
+        try:
+            if error is None:
+                self.future.resolve(None)
+            else:
+                self.future.fail(error)
+        finally:
+            self._file.leave(self)
 
 
 def pin_buffer(buffer: object, *, writable: bool, name: str) -> Pin:

@@ -61,7 +61,7 @@ class SlotPool:
     """Free slots, and as many more as are asked for."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._chunks: list[Block] = []
         self._free: deque[Slot] = deque()
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import gc
 import random
 import struct
+import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, wait
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -372,6 +375,88 @@ def test_a_callback_can_start_the_next_request(file: OverlappedFile) -> None:
     assert over.wait(SECONDS)
 
 
+def test_an_error_of_another_call_on_the_thread_is_not_taken_for_ours(
+    pipe: tuple[OverlappedFile, OverlappedFile],
+) -> None:
+    """A finalizer that fails a call of its own leaves its code as the thread's last error."""
+    reader, _ = pipe
+    kernel32 = reader.port.windows.kernel32
+
+    def tracer(frame: FrameType, event: str, argument: object) -> Any:
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            kernel32.CloseHandle(0)  # fails with 6
+        return tracer
+
+    before = sys.gettrace()
+    for _ in range(3):
+        buffer = bytearray(8)
+        sys.settrace(tracer)
+        try:
+            future = reader.read_at(buffer, 0)
+        finally:
+            sys.settrace(before)
+        assert not future.done()
+        with pytest.raises(BufferError):
+            buffer.append(1)
+    reader.cancel()
+
+
+class OnDrop:
+    """Runs something when it is collected, at a moment nobody chooses."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self.call = call
+        self.cycle = self
+
+    def __del__(self) -> None:
+        self.call()
+
+
+def test_a_finalizer_may_use_the_file_that_is_in_use(
+    pipe: tuple[OverlappedFile, OverlappedFile],
+) -> None:
+    reader, writer = pipe
+    threshold = gc.get_threshold()
+    gc.set_threshold(5, 2, 2)
+    try:
+        for _ in range(300):
+            future = reader.read_at(bytearray(1), 0)
+            OnDrop(future.cancel)
+            OnDrop(lambda: writer.write_at(b"x", 0))
+            OnDrop(reader.cancel)
+    finally:
+        gc.set_threshold(*threshold)
+    gc.collect()
+    reader.cancel()
+    windows.wait_until(lambda: reader.port.in_flight == 0)
+
+
+def test_a_port_that_is_closed_refuses_requests_of_its_files(path: Path) -> None:
+    port = CompletionPort()
+    file = OverlappedFile(windows.create_file(path), port=port)
+    port.close()
+    with pytest.raises(ValueError, match="closed"):
+        file.read_at(bytearray(1), 0)
+
+
+def test_detach_in_a_callback_is_refused(file: OverlappedFile) -> None:
+    errors: list[Exception] = []
+    over = threading.Event()
+
+    def detach(_: object) -> None:
+        try:
+            file.detach()
+        except RuntimeError as error:
+            errors.append(error)
+        over.set()
+
+    file.port.call_soon(lambda: detach(None))
+    assert over.wait(SECONDS)
+    assert "done-callback" in str(errors[0])
+    assert not file.closed
+
+
 # -- Handles --------------------------------------------------------------------
 
 
@@ -403,6 +488,15 @@ def test_detach_hands_the_open_handle_over(path: Path, port: CompletionPort) -> 
     with pytest.raises(ValueError, match="closed"):
         file.detach()
     windows.close_handle(handle)
+
+
+def test_handles_are_counted(path: Path) -> None:
+    """What the tests for leaks rely on."""
+    before = windows.handle_count()
+    handles = [windows.create_file(path) for _ in range(20)]
+    with windows.closing(*handles):
+        assert windows.handle_count() >= before + 18
+    assert windows.handle_count() <= before + 2
 
 
 def test_a_file_left_open_warns_and_is_closed(path: Path, port: CompletionPort) -> None:

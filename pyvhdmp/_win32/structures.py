@@ -79,7 +79,6 @@ class FILE_SET_SPARSE_BUFFER(ctypes.Structure):
 OVERLAPPED_STRUCT: Final = struct.Struct("@PPIIP")
 OVERLAPPED_RESULT: Final = struct.Struct("@PP")
 OVERLAPPED_ENTRY_STRUCT: Final = struct.Struct("@PPPI0P")
-IO_STATUS_BLOCK_STRUCT: Final = struct.Struct("@PP")
 FILE_ZERO_DATA_STRUCT: Final = struct.Struct("<qq")
 SEGMENT_SIZE: Final = 8
 LARGE_INTEGER_STRUCT: Final = struct.Struct("<q")

@@ -37,7 +37,7 @@ from pyvhdmp.buffers import PAGE_SIZE, PageBuffer
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.plan import plan
 from pyvhdmp.disk.request import Counters, Request
-from pyvhdmp.disk.resize import ResizeWatch
+from pyvhdmp.disk.resize import ResizeWaiter
 from pyvhdmp.errors import IllegalBlockError, InvalidInputError, ReadOnlyError
 from pyvhdmp.futures import IoFuture
 from pyvhdmp.overlapped import OverlappedFile, pin_buffer
@@ -100,7 +100,6 @@ class Disk:
         self._scatter = scatter
         self._unmap_behavior = unmap_behavior
         self._counters = Counters()
-        self._resize_watch = ResizeWatch(file, self._refresh)
 
     def __repr__(self) -> str:
         state = ", closed" if self.closed else ", read-only" if self._read_only else ""
@@ -208,7 +207,7 @@ class Disk:
 
         Raises as `read_vectored` does.
         """
-        length = self._check_range(sector, operator.index(count) * self._sector_size)
+        _, length = self._check_range(sector, operator.index(count) * self._sector_size)
         if not length:
             return self._transfer([], sector, write=False, flush=False, result=bytes)
         buffer = PageBuffer(-(-length // PAGE_SIZE) * PAGE_SIZE)
@@ -230,19 +229,20 @@ class Disk:
         return self._file.flush()
 
     def unmap(self, sector: int, count: int) -> Future[None]:
-        """Give `count` sectors back to the medium; `unmap_behavior` says what they then hold.
+        """Say that `count` sectors are no longer needed; `unmap_behavior` says what they then hold.
 
+        Where that is zeros, Windows writes them, unless the file is sparse, and may do so
+        before this returns.
         Raises `IllegalBlockError` and `ReadOnlyError` as `write_vectored` does.
         """
         self._check_writable()
-        length = self._check_range(sector, operator.index(count) * self._sector_size)
+        start, length = self._check_range(sector, operator.index(count) * self._sector_size)
         done: IoFuture[None] = IoFuture()
         if self.closed:
             raise ValueError("I/O operation on a closed file")
         if self._unmap_behavior is not UnmapBehavior.ZEROES or not length:
             done.resolve(None)
             return done
-        start = sector * self._sector_size
         control = self._file.device_io_control(
             constants.FSCTL_SET_ZERO_DATA, FILE_ZERO_DATA_STRUCT.pack(start, start + length)
         )
@@ -253,7 +253,12 @@ class Disk:
 
         Can be cancelled; closing the disk cancels it.
         """
-        return self._resize_watch.wait(sector_count)
+        sector_count = operator.index(sector_count)
+        waiter = ResizeWaiter(self._file)
+        if sector_count != self._sector_count and not self.closed:
+            waiter.future.resolve(self._sector_count)
+            return waiter.future
+        return waiter.start()
 
     def close(self, *, cancel: bool = False) -> None:
         """Refuse new requests, wait for those in flight, then close the file.
@@ -261,27 +266,16 @@ class Disk:
         `cancel`: cancel them first. Idempotent. In a done-callback it does not wait;
         the file is closed when the last request is done.
         """
-        self._resize_watch.close()
         self._file.close(cancel=cancel)
 
-    # -- For the kinds of disk ------------------------------------------------
-
-    def _query_size(self) -> int:
-        """Ask Windows for the size of the disk in bytes."""
-        raise NotImplementedError
-
     # -- Inside ---------------------------------------------------------------
-
-    def _refresh(self) -> int:
-        self._sector_count = self._query_size() // self._sector_size
-        return self._sector_count
 
     def _check_writable(self) -> None:
         if self._read_only:
             raise ReadOnlyError.because("the disk was opened read-only", self._path)
 
-    def _check_range(self, sector: int, length: int) -> int:
-        """Return `length`, in bytes, if that much lies inside the disk from `sector` on."""
+    def _check_range(self, sector: int, length: int) -> tuple[int, int]:
+        """Return where `sector` begins, and `length`, in bytes, if that lies inside the disk."""
         sector = operator.index(sector)
         start, size = sector * self._sector_size, self._sector_size
         if sector < 0 or length < 0:
@@ -291,7 +285,7 @@ class Disk:
         elif start + length > self._sector_count * size:
             problem = f"reaches past the {self._sector_count} sectors of the disk"
         else:
-            return length
+            return start, length
         raise IllegalBlockError.because(
             f"the range of {length // size} sectors from sector {sector} {problem}", self._path
         )
@@ -309,30 +303,30 @@ class Disk:
         try:
             for index, buffer in enumerate(buffers):
                 pins.append(pin_buffer(buffer, writable=not write, name=f"buffers[{index}]"))
-            length = sum(pin.length for pin in pins)
-            self._check_range(sector, length)
+            start, length = self._check_range(sector, sum(pin.length for pin in pins))
             if length % self._sector_size:
                 raise InvalidInputError.because(
                     f"{length} bytes are no whole number of sectors of {self._sector_size}",
                     self._path,
                 )
+            runs = [(pin.address, pin.length) for pin in pins]
+            request = Request(
+                self._file,
+                self._counters,
+                path=self._path,
+                write=write,
+                scatter=self._scatter,
+                offset=start,
+                parts=plan(runs, self._sector_size, scatter=self._scatter),
+                pins=pins,
+                result=result,
+                flush=flush,
+            )
         except BaseException:
             for pin in pins:
                 pin.release()
             raise
-        runs = [(pin.address, pin.length) for pin in pins]
-        return Request(
-            self._file,
-            self._counters,
-            path=self._path,
-            write=write,
-            scatter=self._scatter,
-            offset=sector * self._sector_size,
-            parts=plan(runs, self._sector_size, scatter=self._scatter),
-            pins=pins,
-            result=result,
-            flush=flush,
-        ).start()
+        return request.start()
 
 
 def _nothing() -> None:

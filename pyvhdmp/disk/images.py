@@ -19,7 +19,7 @@ import uuid
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from pyvhdmp import files
-from pyvhdmp._win32 import constants, current
+from pyvhdmp._win32 import Handle, constants, current
 from pyvhdmp._win32.structures import FILE_ZERO_DATA_STRUCT
 from pyvhdmp.buffers import PAGE_SIZE, PageBuffer
 from pyvhdmp.completion import CompletionPort
@@ -100,9 +100,6 @@ class _ImageDisk(Disk):
             unmap_behavior=UnmapBehavior.IGNORED if read_only else _probe_unmap(file),
         )
 
-    def _query_size(self) -> int:
-        return files.file_size(self._file.port.windows, self._file.handle) - self._trailer
-
 
 class RawDisk(_ImageDisk):
     """A raw image: the file is the disk, sector by sector of 512 bytes."""
@@ -162,14 +159,21 @@ class NewImage:
         self._size = size
         disposition = constants.CREATE_ALWAYS if overwrite else constants.CREATE_NEW
         file_size = size + kind._trailer
-        file, scatter = _open(path, disposition, read_only=False, port=port, size=file_size)
+        file, scatter = _open(
+            path,
+            disposition,
+            read_only=False,
+            port=port,
+            size=file_size,
+            sparse=kind is RawDisk,  # VHDMP refuses a sparse VHD
+        )
         self._file = file
         try:
             disk_id = self._footer.disk_id if self._footer else None
             self.disk: Disk = kind._over(file, scatter, path, size, disk_id, read_only=False)
         except BaseException:
             file.close()
-            files.delete_file(file.port.windows, path)
+            files.discard_file(file.port.windows, path)
             raise
 
     def seal(self) -> None:
@@ -198,7 +202,7 @@ def make_fixed_vhd(path: str | os.PathLike[str], size: int) -> uuid.UUID:
         image.seal()
     except BaseException:
         image.disk.close()
-        files.delete_file(current(), name)
+        files.discard_file(current(), name)
         raise
     image.disk.close()
     assert image.disk.disk_id is not None
@@ -212,34 +216,45 @@ def _open(
     read_only: bool,
     port: CompletionPort | None,
     size: int | None = None,
+    sparse: bool = False,
 ) -> tuple[OverlappedFile, bool]:
-    """Open a file, of `size` bytes if that is given; return it, and whether it takes pages.
+    """Open a file; return it, and whether it takes pages. With a `size`, it is a new file.
 
-    A file that was made here is deleted again if something fails.
+    A new file is deleted again if something fails.
     """
     windows = current()
-    buffering = constants.FILE_FLAG_NO_BUFFERING
-    while True:
-        handle = files.open_file(
-            windows, path, writable=not read_only, disposition=disposition, flags=buffering
-        )
-        try:
-            if size is not None:
-                files.set_file_size(windows, handle, size, path)
-            file = OverlappedFile(handle, port=port)
-        except BaseException:
-            files.close_handle(windows, handle)
-            if size is not None:
-                files.delete_file(windows, path)
-            raise
-        if not buffering:
-            return file, False
+    writable = not read_only
+    handle = files.open_file(
+        windows,
+        path,
+        writable=writable,
+        disposition=disposition,
+        flags=constants.FILE_FLAG_NO_BUFFERING,
+    )
+    owned: Handle | None = handle  # until it belongs to the OverlappedFile
+    file = None
+    try:
+        file, owned = OverlappedFile(handle, port=port), None
+        if sparse:
+            _make_sparse(file)
+        if size is not None:
+            files.set_file_size(windows, handle, size, path)
         if _probe_unbuffered(file):
             return file, True
         file.close()
-        buffering = 0
+        owned = files.open_file(
+            windows, path, writable=writable, disposition=constants.OPEN_EXISTING
+        )
+        file, owned = OverlappedFile(owned, port=port), None
+    except BaseException:
+        if file is not None:
+            file.close()
+        if owned is not None:
+            files.close_handle(windows, owned)
         if size is not None:
-            disposition = constants.OPEN_EXISTING
+            files.discard_file(windows, path)
+        raise
+    return file, False
 
 
 def _probe_unbuffered(file: OverlappedFile) -> bool:
@@ -265,7 +280,7 @@ def _probe_unmap(file: OverlappedFile) -> UnmapBehavior:
     return UnmapBehavior.ZEROES
 
 
-def make_sparse(file: OverlappedFile) -> None:
+def _make_sparse(file: OverlappedFile) -> None:
     """Let zeros take no room, where the file system can."""
     with contextlib.suppress(OSError):
         file.device_io_control(constants.FSCTL_SET_SPARSE, b"\x01").result()

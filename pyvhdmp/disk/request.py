@@ -19,6 +19,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from pyvhdmp._win32 import constants
@@ -64,6 +65,8 @@ class Request(Generic[T]):
     result then. `flush`: flush before the future is finished.
     """
 
+    is_idle: Final = False
+
     def __init__(
         self,
         file: OverlappedFile,
@@ -95,10 +98,9 @@ class Request(Generic[T]):
         self._pins = pins
         self._result = result
         self._flush = flush
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may come back in
         self._running: set[_PartOperation] = set()
         self._stopped = False
-        self._cancelled = False
         self._error: BaseException | None = None
         # The request is over when no part is running and `start` has begun all it will.
         # A set and two flags, not a count: each step can be repeated, or be cut short by
@@ -123,8 +125,6 @@ class Request(Generic[T]):
 
     def cancel(self) -> None:
         """Drop what has not begun, and ask the kernel to cancel what has."""
-        with self._lock:
-            self._cancelled = True
         self._stop()
 
     def part_finished(
@@ -189,7 +189,11 @@ class Request(Generic[T]):
         if self._error is None and self._stopped and next(self._parts, None) is not None:
             self._error = CancelledError()  # parts were dropped, and no error was the cause
         if self._flush and self._error is None:
-            self.file.flush_then(self._finish)
+            try:
+                self.file.flush_then(self._finish)
+            except BaseException as error:
+                self._finish(error)
+                raise
         else:
             self._finish(self._error)
 
@@ -199,34 +203,32 @@ class Request(Generic[T]):
                 result = self._result()
         except BaseException as failure:  # MemoryError, of making bytes
             error = failure
-        self._release()
-        self._counters.add(
-            read=0 if self.write else self._transferred,
-            written=self._transferred if self.write else 0,
-            bounced=self._bounced,
-        )
-        if error is None:
-            self.future.resolve(result)
-        else:
-            self.future.fail(error)
-        self.file.leave(self)
-
-    def _release(self) -> None:
-        for pin in self._pins:
-            pin.release()
+        try:
+            for pin in self._pins:
+                pin.release()
+            self._counters.add(
+                read=0 if self.write else self._transferred,
+                written=self._transferred if self.write else 0,
+                bounced=self._bounced,
+            )
+            if error is None:
+                self.future.resolve(result)
+            else:
+                self.future.fail(error)
+        finally:
+            self.file.leave(self)
 
 
 class _PartOperation(Operation):
     """One part: directly in the caller's pages, or through a bounce block."""
 
-    __slots__ = ("_block", "_ended", "_part", "_request")
+    __slots__ = ("_block", "_part", "_request")
 
     def __init__(self, request: Request[T], part: Part) -> None:
         super().__init__(request.file)
         self._request: Request[T] = request
         self._part = part
         self._block: Block | None = None
-        self._ended = False
 
     def start(self) -> None:
         if self._part.is_direct:
@@ -237,14 +239,17 @@ class _PartOperation(Operation):
                 self._use(block)
 
     def cancel(self) -> None:
-        if self._block is None and self.file.port.bounce.forget(self._granted):
-            self._end(CancelledError(), 0)
+        bounce, port = self.file.port.bounce, self.file.port
+        if not self._part.is_direct and self._block is None and bounce.forget(self._granted):
+            # Not here: this may be the last of the request, and callbacks have their thread.
+            port.call_soon(partial(self._end, CancelledError(), 0))
         else:
             self.file.cancel_operation(self)
 
     def abandon(self, error: BaseException) -> None:
         """An exception came up while this was being begun. If it was, its packet will come."""
-        if self.slot is None and not self._ended:
+        if not self.begun:
+            self.begun = True
             self.file.port.bounce.forget(self._granted)
             self._end(error, 0)
 
@@ -257,6 +262,7 @@ class _PartOperation(Operation):
     def _use(self, block: Block) -> None:
         self._block = block
         if self._request.stopped:
+            self.begun = True
             self._end(CancelledError(), 0)
             return
         if self._request.write:
@@ -298,11 +304,16 @@ class _PartOperation(Operation):
             )
         if code == constants.ERROR_OPERATION_ABORTED and self.cancel_wanted:
             return CancelledError()
-        what = "write" if request.write else "read"
-        return windows_error(code, f"The {what} at byte {at}", request.path)
+        return windows_error(code, self._function, request.path, where=f" at byte {at}")
+
+    @property
+    def _function(self) -> str:
+        """The name of the call that was made, for an error."""
+        if self._part.is_direct and self._request.paged_call is not None:
+            return "WriteFileGather" if self._request.write else "ReadFileScatter"
+        return "WriteFile" if self._request.write else "ReadFile"
 
     def _end(self, error: BaseException | None, transferred: int) -> None:
-        self._ended = True
         block, self._block = self._block, None
         if block is not None:
             self.file.port.bounce.give(block)

@@ -10,6 +10,8 @@
 A substitute is called through a C function pointer made from the very prototype that
 binds the real function. It is given ints, as the kernel is: addresses, not objects.
 An object of this package keeps the functions that were in force when it was made.
+An exception in a substitute cannot pass through C: the call fails, with
+ERROR_GEN_FAILURE or STATUS_UNSUCCESSFUL, and the with block raises it at its end.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from contextlib import contextmanager
 from typing import cast
 
 from pyvhdmp import _win32
+from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import kernel32 as _kernel32
 from pyvhdmp._win32 import ntdll as _ntdll
 from pyvhdmp._win32.library import CType, Prototype
@@ -53,15 +56,35 @@ def substituted(
     real ones, or those of an enclosing block. Raises `ValueError` for an unknown name.
     """
     below = _win32.current() if _win32.is_available() else None
+    raised: list[BaseException] = []
     windows = _win32.Windows(
         cast(
             _win32.Kernel32,
-            _StandIn(below and below.kernel32, _kernel32.PROTOTYPES, kernel32 or {}),
+            _StandIn(below and below.kernel32, _kernel32.PROTOTYPES, kernel32 or {}, raised),
         ),
-        cast(_win32.Ntdll, _StandIn(below and below.ntdll, _ntdll.PROTOTYPES, ntdll or {})),
+        cast(
+            _win32.Ntdll,
+            _StandIn(below and below.ntdll, _ntdll.PROTOTYPES, ntdll or {}, raised),
+        ),
     )
     with _win32.installed(windows):
         yield
+    if raised:
+        raise raised[0]
+
+
+def _guarded(
+    function: Callable[..., int], failure: int, raised: list[BaseException]
+) -> Callable[..., int]:
+    def call(*arguments: int) -> int:
+        try:
+            return function(*arguments)
+        except BaseException as error:
+            raised.append(error)
+            set_last_error(constants.ERROR_GEN_FAILURE)
+            return failure
+
+    return call
 
 
 class _StandIn:
@@ -72,12 +95,15 @@ class _StandIn:
         below: object,
         prototypes: Mapping[str, Prototype],
         functions: Mapping[str, Callable[..., int]],
+        raised: list[BaseException],
     ) -> None:
         self._below = below
         for name, function in functions.items():
             if name not in prototypes:
                 raise ValueError(f"no function {name} is used by this package")
-            setattr(self, name, _convention(*prototypes[name])(function))
+            failure = constants.STATUS_UNSUCCESSFUL if name.startswith("Nt") else 0
+            guarded = _guarded(function, failure, raised)
+            setattr(self, name, _convention(*prototypes[name])(guarded))
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._below, name)
