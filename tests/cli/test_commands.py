@@ -131,3 +131,31 @@ def test_a_folder_is_one_line_too(
     assert main(["copy", str(source), str(tmp_path), "--force"]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert lines == [f"pyvhdmp: {tmp_path}: Is a directory"] * 2
+
+
+def test_a_target_that_exists_or_is_read_only_is_one_line_and_unharmed(
+    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "out.vhd"
+    target.write_bytes(b"old")
+    assert main(["copy", str(source), str(target)]) == 1
+    target.chmod(0o444)
+    assert main(["copy", str(source), str(target), "--force"]) == 1
+    target.chmod(0o666)
+    exists, read_only = capsys.readouterr().err.splitlines()
+    assert exists.startswith(f"pyvhdmp: {target}: ")
+    assert exists.endswith("(Windows error 80)")
+    assert read_only.endswith("(Windows error 5)")
+    assert target.read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.img", "out.vhd"]
+
+
+def test_ctrl_c_is_one_line_and_exit_code_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pyvhdmp.cli.commands.copy_image", interrupted)
+    assert main(["copy", "a.img", "b.vhd"]) == 130
+    assert capsys.readouterr() == ("", "pyvhdmp: interrupted\n")

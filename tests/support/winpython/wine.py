@@ -19,6 +19,8 @@ from pathlib import Path
 from tests.support.winpython.cache import Cache, SetupError
 from tests.support.winpython.programs import find_programs
 
+NO_FONTS = "fonts.conf"  # an empty one: a host without any makes every program complain
+
 UNWANTED = {"WINEARCH", "WINEDLLPATH", "DISPLAY", "WAYLAND_DISPLAY", "PYTHONHOME"}
 
 
@@ -37,6 +39,7 @@ class Wine:
             "WINEDEBUG": os.environ.get("WINEDEBUG", "-all"),
             "WINEDLLOVERRIDES": "mscoree,mshtml,winemenubuilder.exe=",
             "XDG_RUNTIME_DIR": str(self.runtime),
+            "FONTCONFIG_FILE": str(self.runtime / NO_FONTS),
             "LC_ALL": "C.UTF-8",
         }
 
@@ -46,6 +49,7 @@ def find_wine(cache: Cache) -> Wine:
     loader, server = find_programs(cache)
     runtime = cache.folder / "run"
     runtime.mkdir(mode=0o700, exist_ok=True)
+    (runtime / NO_FONTS).write_text("<fontconfig/>\n", encoding="utf-8")
     named = os.environ.get("WINEPREFIX")
     prefix = Path(os.path.abspath(named)) if named else cache.folder / "prefix"
     wine = Wine(loader, server, prefix, runtime)
