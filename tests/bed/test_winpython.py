@@ -211,6 +211,12 @@ def test_pythonpath_names_host_folders_and_comes_first(tmp_path: Path) -> None:
     assert lines(done.stdout) == ["one", "two", "ours"]
 
 
+def test_a_tmpdir_of_the_host_does_no_harm(tmp_path: Path) -> None:
+    program = "import tempfile; tempfile.TemporaryFile().close()"
+    done = winpython("-c", program, environment={"TMPDIR": str(tmp_path)})
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 # ---------------------------------------------------------------------------------- versions
 
 

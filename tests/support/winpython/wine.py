@@ -21,7 +21,8 @@ from tests.support.winpython.programs import find_programs
 
 NO_FONTS = "fonts.conf"  # an empty one: a host without any makes every program complain
 
-UNWANTED = {"WINEARCH", "WINEDLLPATH", "DISPLAY", "WAYLAND_DISPLAY", "PYTHONHOME"}
+# Debian's Wine crashes when there is a TMPDIR.
+UNWANTED = {"WINEARCH", "WINEDLLPATH", "DISPLAY", "WAYLAND_DISPLAY", "PYTHONHOME", "TMPDIR"}
 
 
 @dataclass(frozen=True)
