@@ -15,6 +15,7 @@ import ntpath
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 from pyvhdmp import files
 from pyvhdmp._win32 import Windows, constants, current
@@ -26,7 +27,9 @@ from pyvhdmp.vhd import Footer
 
 __all__ = ["CopyResult", "Report", "compare_images", "copy_image"]
 
-Report = Callable[[str, int, int], None]
+_CHECK: Final = "The check of the target"
+
+Report: TypeAlias = Callable[[str, int, int], None]
 """Called about ten times a second with what is being done, bytes done, bytes in all."""
 
 
@@ -141,9 +144,13 @@ def _check_target(windows: Windows, source: str, target: str, *, force: bool) ->
     if attributes & constants.FILE_ATTRIBUTE_DIRECTORY:
         raise IsADirectoryError(errno.EISDIR, "Is a directory", target)
     if not force:
-        raise windows_error(constants.ERROR_FILE_EXISTS, "The check of the target", target)
+        error = windows_error(constants.ERROR_FILE_EXISTS, _CHECK, target)
+        error.add_note("With force it would be replaced.")
+        raise error
     if attributes & constants.FILE_ATTRIBUTE_READONLY:
-        raise windows_error(constants.ERROR_ACCESS_DENIED, "The check of the target", target)
+        error = windows_error(constants.ERROR_ACCESS_DENIED, _CHECK, target)
+        error.add_note("It is marked read-only.")
+        raise error
     files.check_replaceable(windows, target)
 
 

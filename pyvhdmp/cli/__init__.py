@@ -54,13 +54,16 @@ def run() -> int:
 
 
 def describe(error: BaseException) -> str:
-    """Return an error as one line: the file, what is wrong, and Windows' code if it has one."""
+    """Return an error as one line: the file, what is wrong, Windows' code, and hints."""
     if not isinstance(error, OSError) or error.strerror is None:
         return " ".join(str(error).split()) or type(error).__name__
     parts = [str(error.filename)] if error.filename is not None else []
     parts.append(" ".join(error.strerror.split()).rstrip("."))
     code = getattr(error, "winerror", None)
-    return ": ".join(parts) + (f" (Windows error {code})" if code else "")
+    if not code:
+        return ": ".join(parts)
+    hints = getattr(error, "__notes__", [])[1:]  # the first is for programmers: the function
+    return ". ".join([": ".join(parts) + f" (Windows error {code})", *hints])
 
 
 def _parser() -> argparse.ArgumentParser:

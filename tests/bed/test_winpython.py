@@ -136,7 +136,7 @@ def test_capture_does_not_wait_for_the_wine_server_that_the_call_starts(tmp_path
         done = winpython("-c", program, environment=prefix)  # or the time is up
         assert lines(done.stdout) == [str(tmp_path), server]
     finally:
-        subprocess.run([server, "--kill"], env=os.environ | prefix, timeout=SECONDS, check=True)
+        subprocess.run([server, "--kill"], env=prefix, timeout=SECONDS, check=True)
 
 
 # -------------------------------------------------------------------------- signals and ends
