@@ -45,6 +45,7 @@ from pyvhdmp._win32.memory import keep_for_ever
 from pyvhdmp._win32.structures import DWORD_STRUCT, OVERLAPPED_ENTRY_STRUCT, OVERLAPPED_RESULT
 from pyvhdmp.buffers import PAGE_SIZE, Block, BouncePool
 from pyvhdmp.errors import InvalidInputError, is_success, last_error
+from pyvhdmp.futures import mark_completion_thread
 from pyvhdmp.slots import MAX_SEGMENTS, Slot, SlotPool
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ class _Register:
 
     def run(self) -> None:
         """The completion thread: dequeue packets until told to stop."""
+        mark_completion_thread()
         removed_at = _BATCH * OVERLAPPED_ENTRY_STRUCT.size
         entries = Block(removed_at + DWORD_STRUCT.size)
         memory = memoryview(entries.memory)

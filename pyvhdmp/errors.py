@@ -75,8 +75,8 @@ _MEDIUM_CODES: Final = frozenset(
 
 _HINTS: Final = {
     constants.ERROR_SHARING_VIOLATION: (
-        "Another program has the file open. Stop the VM or detach the disk that uses it, "
-        "or open it read-only if the other side only reads too."
+        "It is open elsewhere, in a VM, another program or this one. Who opens a disk for "
+        "writing has it alone; any number can have it open read-only."
     ),
 } | dict.fromkeys(
     (

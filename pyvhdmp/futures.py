@@ -9,23 +9,33 @@ Rules:
    kernel confirmed it.
 3. A callback that raises, SystemExit included, harms neither the completion
    thread nor the callbacks after it.
+4. A wait never hangs for want of the thread that waits: a completion thread is
+   refused, and any other lets Ctrl+C through.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from functools import partial
 from typing import Final, TypeVar
 
-__all__ = ["IoFuture"]
+__all__ = ["IoFuture", "mark_completion_thread"]
 
 _SLICE_SECONDS: Final = 0.1
 
 T = TypeVar("T")
 _logger = logging.getLogger("pyvhdmp")
+_thread = threading.local()
+
+
+def mark_completion_thread() -> None:
+    """Say that the calling thread finishes futures, and so cannot wait for them."""
+    _thread.finishes_futures = True
 
 
 class IoFuture(Future[T]):
@@ -59,27 +69,42 @@ class IoFuture(Future[T]):
     def result(self, timeout: float | None = None) -> T:
         """Wait for the result and return it, or raise the error.
 
-        Raises `TimeoutError` after `timeout` seconds. Ctrl+C ends the wait.
+        Raises `TimeoutError` after `timeout` seconds, and `RuntimeError` in a
+        done-callback if it would have to wait. Ctrl+C ends the wait.
         """
-        self._wait_interruptibly(timeout)
-        return super().result(timeout)
+        self._wait(timeout)
+        return super().result(0)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return the error or None; raise `CancelledError` if cancelled."""
-        self._wait_interruptibly(timeout)
-        error = super().exception(timeout)
+        """Return the error or None; raise `CancelledError` if cancelled. Waits as `result` does."""
+        self._wait(timeout)
+        error = super().exception(0)
         if isinstance(error, CancelledError):
             raise error
         return error
 
-    def _wait_interruptibly(self, timeout: float | None) -> None:
-        # On Windows a wait without a limit lets no Ctrl+C through; many short ones do.
-        while timeout is None and not self.done():
+    def _wait(self, timeout: float | None) -> None:
+        """Wait until the future is finished or the time is up."""
+        if self.done():
+            return
+        if getattr(_thread, "finishes_futures", False):
+            raise RuntimeError(
+                "a done-callback cannot wait for a future: it runs on the thread that finishes them"
+            )
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self.done():
+            # On Windows a wait lets no Ctrl+C through before its end; so many short ones.
+            left = _SLICE_SECONDS if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                return
             with contextlib.suppress(TimeoutError):
-                super().exception(_SLICE_SECONDS)
+                super().exception(min(left, _SLICE_SECONDS))
 
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
-        """Call `fn` with this future when it is finished, on the completion thread."""
+        """Call `fn` with this future when it is finished, on the completion thread.
+
+        If it is finished already, `fn` is called at once, in the calling thread.
+        """
         super().add_done_callback(partial(_call_guarded, fn))
 
     def resolve(self, result: T) -> None:

@@ -203,7 +203,8 @@ class Compare(_Pipeline):
         super().__init__(first, second, io_size=io_size)
         if first.size != second.size:
             raise InvalidInputError.because(
-                f"{first.size} bytes cannot equal {second.size}", second.path
+                f"its size is {second.size} bytes, that of {first.path} is {first.size}",
+                second.path,
             )
         self._disks = (first, second)
         self._free = [

@@ -42,7 +42,7 @@ def test_a_full_disk_has_its_errno() -> None:
 
 def test_a_sharing_violation_says_what_to_do() -> None:
     notes = windows_error(constants.ERROR_SHARING_VIOLATION, "CreateFileW").__notes__
-    assert any("has the file open" in note for note in notes)
+    assert any("open elsewhere" in note for note in notes)
 
 
 def test_success_is_never_turned_into_an_exception() -> None:

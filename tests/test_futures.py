@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import concurrent.futures
 import logging
+import signal
+import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -79,6 +83,40 @@ def test_rule_10_a_callback_that_raises_does_not_keep_the_next_from_being_called
         future.resolve(1)
     assert called == [future]
     assert wish.__name__ in caplog.text
+
+
+def test_a_wait_with_a_limit_ends_with_a_timeout() -> None:
+    future: IoFuture[int] = IoFuture()
+    for timeout in (0, 0.25):
+        with pytest.raises(TimeoutError):
+            future.result(timeout)
+        with pytest.raises(TimeoutError):
+            future.exception(timeout)
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Have Ctrl+C do what it does, even where the shell that runs the tests ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.parametrize("timeout", [None, 30])
+def test_ctrl_c_ends_a_wait(timeout: float | None) -> None:
+    future: IoFuture[int] = IoFuture()
+    threading.Timer(0.2, _thread.interrupt_main).start()
+    with pytest.raises(KeyboardInterrupt):
+        future.result(timeout)
+
+
+def test_an_error_that_is_a_timeout_is_raised_as_one() -> None:
+    future: IoFuture[int] = IoFuture()
+    error = TimeoutError("of the network")
+    threading.Timer(0.2, future.fail, [error]).start()
+    with pytest.raises(TimeoutError, match="of the network"):
+        future.result()
 
 
 def test_asyncio_can_wrap_it() -> None:

@@ -360,6 +360,25 @@ def test_rule_10_callbacks_run_on_the_completion_thread(
     assert names[-1] == "pyvhdmp-port"
 
 
+def test_a_callback_that_waits_is_told_so_and_hangs_nothing(
+    pipe: tuple[OverlappedFile, OverlappedFile],
+) -> None:
+    reader, writer = pipe
+    never = reader.read_at(bytearray(1), 0)
+    errors: list[BaseException] = []
+
+    def waiting(_: object) -> None:
+        for wait_for in (never.result, never.exception):
+            try:
+                wait_for()
+            except RuntimeError as error:
+                errors.append(error)
+
+    writer.port.call_soon(lambda: waiting(None))
+    windows.wait_until(lambda: len(errors) == 2)
+    assert "a done-callback cannot wait" in str(errors[0])
+
+
 def test_a_callback_can_start_the_next_request(file: OverlappedFile) -> None:
     count = 0
     over = threading.Event()

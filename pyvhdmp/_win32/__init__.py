@@ -74,8 +74,9 @@ def current() -> Windows:
     if _installed is None:
         if not is_available():
             raise RuntimeError(
-                f"pyvhdmp does its I/O through Windows' own DLLs, and this is {sys.platform}; "
-                "pyvhdmp.testing can put other DLLs in their place"
+                f"pyvhdmp does its I/O through Windows' own DLLs, and this is {sys.platform}: "
+                "run it with a Windows Python, or have pyvhdmp.testing put other functions in "
+                "their place"
             )
         _installed = Windows(load_kernel32(), load_ntdll())
     return _installed

@@ -78,8 +78,8 @@ def _parser() -> argparse.ArgumentParser:
         "image. The target gets its name only when it is complete and flushed.",
         epilog="example: pyvhdmp copy disk.img disk.vhd --verify",
     )
-    copy.add_argument("source", metavar="SRC")
-    copy.add_argument("target", metavar="DST")
+    copy.add_argument("source", metavar="SRC", help="the image to copy")
+    copy.add_argument("target", metavar="DST", help="the image to make")
     copy.add_argument("--verify", action="store_true", help="read both again and compare")
     copy.add_argument("--force", action="store_true", help="replace DST if it exists")
     _add_io_options(copy)
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Show what a disk image is.",
         epilog="example: pyvhdmp info disk.vhd --json",
     )
-    info.add_argument("path", metavar="PATH")
+    info.add_argument("path", metavar="PATH", help="the image")
     info.add_argument("--json", action="store_true", help="print it as JSON")
     info.set_defaults(command=commands.info)
 
@@ -103,8 +103,8 @@ def _parser() -> argparse.ArgumentParser:
         "Exit code 0 if it is the same, 1 if not.",
         epilog="example: pyvhdmp compare disk.img disk.vhd",
     )
-    compare.add_argument("first", metavar="A")
-    compare.add_argument("second", metavar="B")
+    compare.add_argument("first", metavar="A", help="an image")
+    compare.add_argument("second", metavar="B", help="another, of the same size")
     _add_io_options(compare)
     compare.add_argument("--json", action="store_true", help="print the result as JSON")
     compare.set_defaults(command=commands.compare)
@@ -124,19 +124,22 @@ def _add_io_options(parser: argparse.ArgumentParser) -> None:
         type=_io_size,
         default=256 * 1024,
         metavar="N",
-        help="bytes in a request, a multiple of 4K up to 64M (default 256K)",
+        help="bytes in a request, such as 64K or 1M: a multiple of 4K up to 64M (default 256K)",
     )
 
 
 def _queue_depth(text: str) -> int:
-    depth = int(text)
+    depth = int(text) if text.isdecimal() else 0
     if not 1 <= depth <= 1024:
         raise argparse.ArgumentTypeError(f"{text} is not in 1 .. 1024")
     return depth
 
 
 def _io_size(text: str) -> int:
-    size = parse_size(text)
+    try:
+        size = parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     if size % 4096 or not 4096 <= size <= 64 * 1024 * 1024:
         raise argparse.ArgumentTypeError(f"{text} is no multiple of 4K up to 64M")
     return size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 
 from pyvhdmp.cli.progress import ProgressLine
 from pyvhdmp.cli.text import format_rate, format_size
@@ -12,6 +13,15 @@ from pyvhdmp.copying import compare_images, copy_image
 from pyvhdmp.disk import open_disk
 
 __all__ = ["compare", "copy", "info"]
+
+
+def _print(text: str) -> None:
+    """Print a result; an error in that is one of standard output, not of a disk."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        sys.stdout = None  # the interpreter's end must not try again
+        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def copy(options: argparse.Namespace) -> int:
@@ -28,9 +38,9 @@ def copy(options: argparse.Namespace) -> int:
         )
     if options.json:
         names = {"source": options.source, "target": options.target}
-        print(json.dumps(names | dataclasses.asdict(result)))
+        _print(json.dumps(names | dataclasses.asdict(result)))
     else:
-        print(
+        _print(
             f"copied {format_size(result.bytes)} in {result.seconds:.1f} s "
             f"({format_rate(result.bytes, result.seconds)}), at most {result.depth} in flight"
             + (", verified" if result.verified else "")
@@ -51,12 +61,12 @@ def info(options: argparse.Namespace) -> int:
             "disk_id": str(disk.disk_id) if disk.disk_id is not None else None,
         }
     if options.json:
-        print(json.dumps(facts))
+        _print(json.dumps(facts))
     else:
         facts["size"] = f"{format_size(disk.size)} ({disk.size} bytes)"
         for name, value in facts.items():
             if value is not None:
-                print(f"{name.replace('_', ' ') + ':':22}{value}")
+                _print(f"{name.replace('_', ' ') + ':':22}{value}")
     return 0
 
 
@@ -71,9 +81,9 @@ def compare(options: argparse.Namespace) -> int:
             report=progress.report,
         )
     if options.json:
-        print(json.dumps({"identical": difference is None, "first_difference": difference}))
+        _print(json.dumps({"identical": difference is None, "first_difference": difference}))
     elif difference is None:
-        print("identical")
+        _print("identical")
     else:
-        print(f"they differ, first at byte {difference}")
+        _print(f"they differ, first at byte {difference}")
     return 0 if difference is None else 1

@@ -24,6 +24,7 @@ Rules, numbered as users are promised them:
 from __future__ import annotations
 
 import enum
+import mmap
 import operator
 import uuid
 from collections.abc import Callable, Sequence
@@ -299,6 +300,8 @@ class Disk:
         flush: bool,
         result: Callable[[], T],
     ) -> Future[T]:
+        if isinstance(buffers, (bytes, bytearray, memoryview, mmap.mmap)):
+            raise TypeError(f"a list of buffers is wanted, not one {type(buffers).__name__}")
         pins: list[Pin] = []
         try:
             for index, buffer in enumerate(buffers):

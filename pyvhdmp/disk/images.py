@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import uuid
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -192,10 +193,11 @@ class NewImage:
 def make_fixed_vhd(path: str | os.PathLike[str], size: int) -> uuid.UUID:
     """Create a fixed .vhd of `size` bytes of zeros; return its identity. Needs no driver.
 
+    Give it a name that ends in .vhd: `open_disk` goes by the name.
     Raises `FileExistsError` if there is such a file, `InvalidInputError` if `size` is
     no positive multiple of 512 or above 2040 GiB, and the `OSError` of Windows.
     """
-    name = files.checked_path(path)
+    name, size = files.checked_path(path), operator.index(size)
     Footer(size)  # refuses a wrong size before there is a file
     image = NewImage(name, size, FixedVhdDisk)
     try:

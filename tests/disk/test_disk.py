@@ -237,6 +237,8 @@ def test_rule_1_unusable_buffers_are_named_and_the_others_let_go(disk: Disk) -> 
         disk.read_vectored([good, b"read only"], 0)
     with pytest.raises(InvalidInputError, match=r"buffers\[1\] cannot be used"):
         disk.write_vectored([good, memoryview(bytes(1024))[::2]], 0)
+    with pytest.raises(TypeError, match="a list of buffers is wanted, not one bytearray"):
+        disk.read_vectored(good, 0)  # type: ignore[arg-type]  # that is the test
     with pytest.raises(TypeError):
         disk.write_vectored([good, "text"], 0)  # type: ignore[list-item]  # that is the test
     good.append(1)
