@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import _thread
 import array
-import contextlib
 import gc
 import mmap
 import random
+import signal
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, wait
@@ -655,33 +654,36 @@ def test_running_out_of_memory_on_the_completion_thread_fails_the_request(
 
 def test_ctrl_c_at_any_moment_leaves_nothing_behind(disk: Disk) -> None:
     chance = random.Random(1)
-    going = threading.Event()
     over = threading.Event()
+    armed = False
+    interrupted = 0
+
+    def handler(number: int, frame: object) -> None:
+        nonlocal armed
+        if armed:  # once for each arming, so never outside of the try below
+            armed = False
+            raise KeyboardInterrupt
 
     def bother() -> None:
         while not over.wait(chance.random() * 0.002):
-            if going.is_set():
-                _thread.interrupt_main()
+            _thread.interrupt_main()
 
+    before = signal.signal(signal.SIGINT, handler)
     bothering = threading.Thread(target=bother)
     bothering.start()
-    interrupted = 0
     try:
         for _ in range(200):
             try:
-                going.set()
+                armed = True
                 for number in range(40):
                     disk.write(number * 8, bytes(7 * SECTOR))
-                going.clear()
+                armed = False
             except KeyboardInterrupt:
                 interrupted += 1
-            finally:
-                going.clear()
-            with contextlib.suppress(KeyboardInterrupt):  # one that was on its way
-                time.sleep(0.001)
     finally:
         over.set()
         bothering.join()
+        signal.signal(signal.SIGINT, before)
     assert interrupted
     disk.close()
     assert disk.port.in_flight == 0
