@@ -7,8 +7,9 @@
 To read the source, top down: `disk.base` (what a disk is), `disk.plan` and
 `disk.request` (how a request becomes calls), `overlapped` and `completion` (how a
 call becomes a finished future), `slots` and `buffers` (the memory it takes),
-`errors`, and at the bottom `_win32`. Beside them: `vhd` (a file format), `files`
-(files by name), and on top `copying` and `cli`.
+`errors`, and at the bottom `_win32`. Beside them: `virtual_disk` (Windows' driver for
+virtual disks), `vhd` (a file format), `files` (files by name), and on top `copying`
+and `cli`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pyvhdmp.disk import (
     FixedVhdDisk,
     RawDisk,
     UnmapBehavior,
+    VhdmpDisk,
     make_fixed_vhd,
     open_disk,
 )
@@ -33,6 +35,12 @@ from pyvhdmp.errors import (
     ShortTransferError,
 )
 from pyvhdmp.overlapped import OverlappedFile
+from pyvhdmp.virtual_disk import (
+    VirtualDisk,
+    VirtualDiskFormat,
+    VirtualDiskInfo,
+    VirtualDiskType,
+)
 
 __version__ = "0.1.0"
 
@@ -51,6 +59,11 @@ __all__ = [
     "ReadOnlyError",
     "ShortTransferError",
     "UnmapBehavior",
+    "VhdmpDisk",
+    "VirtualDisk",
+    "VirtualDiskFormat",
+    "VirtualDiskInfo",
+    "VirtualDiskType",
     "__version__",
     "make_fixed_vhd",
     "open_disk",

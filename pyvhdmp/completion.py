@@ -15,8 +15,9 @@ Rules:
    ERROR_MORE_DATA, posts exactly one packet: FILE_SKIP_COMPLETION_PORT_ON_SUCCESS
    stays off. A call that failed posts none.
 2. An operation is registered before its call, since its packet may be dequeued
-   before the call returns. Whoever takes it out of the register finishes it:
-   the completion thread, or the caller whose call failed. Nobody else, ever.
+   before the call returns. The completion thread takes it out of the register and
+   finishes it, whether its packet came or its call failed. Nobody else, ever: signals
+   interrupt other threads halfway.
 3. The register keeps everything the kernel can touch alive: slot, pages, the
    exporting objects. It is never emptied by anything but rule 2, not even when
    the interpreter ends; then what is left over is leaked on purpose.
@@ -97,7 +98,7 @@ class Operation:
     def finish(self, code: int, transferred: int) -> None:
         """The kernel has let go: a Win32 code (0 for success) and the bytes transferred.
 
-        Called once, on the completion thread, or in the issuing thread if the call failed.
+        Called once, on the completion thread.
         """
         raise NotImplementedError
 
@@ -169,6 +170,7 @@ class _Register:
         while running and self._dequeue(entries.address, entries.address + removed_at):
             (count,) = DWORD_STRUCT.unpack_from(memory, removed_at)
             batch = memory[: count * OVERLAPPED_ENTRY_STRUCT.size]
+            calls = len(self._soon)  # what is asked for from here on has a packet to come
             for key, address, _, _ in OVERLAPPED_ENTRY_STRUCT.iter_unpack(batch):
                 if key == _Key.IO:
                     self._guarded(self._complete, address)
@@ -176,11 +178,11 @@ class _Register:
                     running = False
                 elif key != _Key.CALL:
                     self.strays += 1
-            self._run_calls()
+            self._run_calls(calls)
         with self._lock:
             self._over = True
             self.windows.kernel32.CloseHandle(self.handle)
-        self._run_calls()
+        self._run_calls(len(self._soon))
 
     def _dequeue(self, entries: int, removed: int) -> bool:
         """Wait for packets; False if there can be none any more."""
@@ -193,8 +195,8 @@ class _Register:
             time.sleep(0.01)  # for want of memory: what is in flight still needs this thread
         return True
 
-    def _run_calls(self) -> None:
-        for _ in range(len(self._soon)):
+    def _run_calls(self, count: int) -> None:
+        for _ in range(count):
             self._guarded(self._soon.popleft())
 
     def _guarded(self, step: Callable[..., object], *arguments: int) -> None:

@@ -74,9 +74,10 @@ def copy_image(
         open_disk(source, read_only=True, port=port) as source_disk,
     ):
         _check_target(windows, source, target, force=force)
+        size = source_disk.size
         if kind is FixedVhdDisk:
-            Footer(source_disk.size)  # refuses what no VHD can hold
-        image = NewImage(partial, source_disk.size, kind, overwrite=True, port=port)
+            Footer(size)  # refuses what no VHD can hold
+        image = NewImage(partial, size, kind, overwrite=True, port=port)
         try:
             copy = Copy(
                 source_disk,
@@ -102,7 +103,7 @@ def copy_image(
             files.discard_file(windows, partial)
             raise
         return CopyResult(
-            bytes=source_disk.size,
+            bytes=size,
             bytes_zero=copy.bytes_skipped,
             bytes_bounced=source_disk.counters.bytes_bounced + image.disk.counters.bytes_bounced,
             requests=source_disk.counters.requests + image.disk.counters.requests,
@@ -136,7 +137,7 @@ def compare_images(
 
 def _check_target(windows: Windows, source: str, target: str, *, force: bool) -> None:
     """Raise now what would otherwise be found out after the copy."""
-    if _same_path(source, target):
+    if _same_path(windows, source, target):
         raise InvalidInputError.because("source and target are the same file", target)
     attributes = files.file_attributes(windows, target)
     if attributes is None:
@@ -154,5 +155,5 @@ def _check_target(windows: Windows, source: str, target: str, *, force: bool) ->
     files.check_replaceable(windows, target)
 
 
-def _same_path(first: str, second: str) -> bool:
-    return ntpath.normcase(ntpath.abspath(first)) == ntpath.normcase(ntpath.abspath(second))
+def _same_path(windows: Windows, *paths: str) -> bool:
+    return len({ntpath.normcase(files.full_path(windows, path)) for path in paths}) == 1

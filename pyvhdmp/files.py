@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import errno
 import logging
-import ntpath
 import os
 from typing import Final
 
 from pyvhdmp._win32 import Handle, Windows, constants
-from pyvhdmp._win32.structures import LARGE_INTEGER_STRUCT
+from pyvhdmp._win32.memory import wide_text
+from pyvhdmp._win32.structures import LARGE_INTEGER_STRUCT, WCHAR_SIZE
 from pyvhdmp.buffers import PAGE_SIZE, Block
 from pyvhdmp.errors import InvalidInputError, last_error, windows_error
 
 __all__ = [
+    "check_exists",
     "check_replaceable",
     "checked_path",
     "close_handle",
     "discard_file",
+    "extended",
     "file_attributes",
     "file_size",
+    "full_path",
     "is_directory",
     "move_file",
     "open_file",
@@ -47,10 +50,26 @@ def checked_path(path: str | os.PathLike[str]) -> str:
     return text
 
 
-def _extended(path: str) -> str:
+def full_path(windows: Windows, path: str) -> str:
+    """Return the absolute path that `path` stands for now, as Windows reads it.
+
+    Whether there is such a file does not matter. Source: GetFullPathNameW, fileapi.h.
+    """
+    needed = PAGE_SIZE // WCHAR_SIZE
+    while True:
+        length, block = needed, Block(needed * WCHAR_SIZE)
+        needed = windows.kernel32.GetFullPathNameW(path, length, block.address, 0)
+        if needed == 0:
+            raise last_error(windows, "GetFullPathNameW", path)
+        if needed < length:  # else it is the room that is wanted
+            return wide_text(block.memory[: needed * WCHAR_SIZE])
+
+
+def extended(windows: Windows, path: str) -> str:
+    """Return a path in the form that has no limit to its length, if it is long."""
     if len(path) < _LONG_PATH or path.startswith(("\\\\?\\", "\\\\.\\")):
         return path
-    full = ntpath.abspath(path)
+    full = full_path(windows, path)
     return "\\\\?\\UNC" + full[1:] if full.startswith("\\\\") else "\\\\?\\" + full
 
 
@@ -64,7 +83,7 @@ def open_file(
     """
     access = constants.GENERIC_READ | (constants.GENERIC_WRITE if writable else 0)
     handle = windows.kernel32.CreateFileW(
-        _extended(path),
+        extended(windows, path),
         access,
         constants.FILE_SHARE_READ,
         0,
@@ -84,7 +103,7 @@ def open_file(
 def check_replaceable(windows: Windows, path: str) -> None:
     """Raise what keeps a file from being replaced: above all, that somebody has it open."""
     handle = windows.kernel32.CreateFileW(
-        _extended(path),
+        extended(windows, path),
         constants.DELETE,
         constants.FILE_SHARE_READ | constants.FILE_SHARE_WRITE | constants.FILE_SHARE_DELETE,
         0,
@@ -124,7 +143,7 @@ def set_file_size(windows: Windows, handle: int, size: int, path: str) -> None:
 
 def file_attributes(windows: Windows, path: str) -> int | None:
     """Return a file's attributes, None if there is no such file."""
-    attributes = windows.kernel32.GetFileAttributesW(_extended(path))
+    attributes = windows.kernel32.GetFileAttributesW(extended(windows, path))
     if attributes != constants.INVALID_FILE_ATTRIBUTES:
         return attributes
     code = windows.get_last_error()
@@ -133,9 +152,18 @@ def file_attributes(windows: Windows, path: str) -> int | None:
     raise windows_error(code, "GetFileAttributesW", path)
 
 
+def check_exists(windows: Windows, path: str) -> None:
+    """Raise the error of a file that is not there, or is a folder."""
+    attributes = file_attributes(windows, path)
+    if attributes is None:
+        raise windows_error(constants.ERROR_FILE_NOT_FOUND, "GetFileAttributesW", path)
+    if attributes & constants.FILE_ATTRIBUTE_DIRECTORY:
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
+
+
 def is_directory(windows: Windows, path: str) -> bool:
     """Whether there is a folder of this name, as far as Windows tells."""
-    attributes = windows.kernel32.GetFileAttributesW(_extended(path))
+    attributes = windows.kernel32.GetFileAttributesW(extended(windows, path))
     return attributes != constants.INVALID_FILE_ATTRIBUTES and bool(
         attributes & constants.FILE_ATTRIBUTE_DIRECTORY
     )
@@ -146,13 +174,13 @@ def move_file(windows: Windows, path: str, target: str, *, replace: bool) -> Non
     flags = constants.MOVEFILE_WRITE_THROUGH | (
         constants.MOVEFILE_REPLACE_EXISTING if replace else 0
     )
-    if not windows.kernel32.MoveFileExW(_extended(path), _extended(target), flags):
+    if not windows.kernel32.MoveFileExW(extended(windows, path), extended(windows, target), flags):
         raise last_error(windows, "MoveFileExW", target)
 
 
 def discard_file(windows: Windows, path: str) -> None:
     """Delete a file while an error is on its way out, which a second one must not replace."""
-    if not windows.kernel32.DeleteFileW(_extended(path)):
+    if not windows.kernel32.DeleteFileW(extended(windows, path)):
         code = windows.get_last_error()
         if code != constants.ERROR_FILE_NOT_FOUND:
             _logger.warning("%s was left behind: DeleteFileW failed, %d", path, code)

@@ -12,6 +12,8 @@ Rules:
    CancelIoEx can only ever name the OVERLAPPED of the operation that was meant.
 4. A cancel that comes while a call is being made would find nothing to cancel. It
    leaves a mark, and the thread that makes the call cancels when it returns.
+5. A flush covers every write that had finished when it was asked for, so one that
+   begins later than that serves just as well, and serves any number who wait for it.
 """
 
 from __future__ import annotations
@@ -53,6 +55,9 @@ _MAX_OFFSET: Final = (1 << 63) - 1
 
 _invoke: Final[Callable[[Callable[[], int]], int]] = operator.call
 
+FlushDone: TypeAlias = "Callable[[BaseException | None], None]"
+"""What is called when a flush is over: with None, or why it failed."""
+
 Call: TypeAlias = Callable[[int, int, int, int, int], int]
 """ReadFile and its kin: handle, address, length, NULL, OVERLAPPED."""
 
@@ -90,7 +95,9 @@ class OverlappedFile:
         self._port = port if port is not None else CompletionPort.default()
         self._windows = self._port.windows
         self._lock = threading.RLock()  # a finalizer may come back in
-        self._work: set[Work] = set()
+        self._work: dict[Work, None] = {}  # in the order it was entered
+        self._to_flush: list[FlushDone] = []
+        self._being_flushed: list[FlushDone] = []  # the completion thread's own
         self._closing = False
         self._owns_handle = True
         self._check_overlapped()
@@ -216,13 +223,19 @@ class OverlappedFile:
             _check_length(taken.length)
             out_address = taken.address if taken.length else 0
 
-            def call(handle: int, address: int, length: int, _: int, overlapped: int) -> int:
-                return function(
-                    handle, code, address, length, out_address, taken.length, 0, overlapped
-                )
-
+            in_address = given.address if given.length else 0
             self.enter(transfer)
-            self.submit(transfer, call, given.address if given.length else 0, given.length, 0)
+            call = partial(
+                function,
+                self._handle,
+                code,
+                in_address,
+                given.length,
+                out_address,
+                taken.length,
+                0,
+            )
+            self._start(transfer, self._port.slots.take(), call, 0)
         except BaseException:
             transfer.abandon()
             raise
@@ -239,7 +252,8 @@ class OverlappedFile:
             self.enter(flush)
             self.flush_then(flush.finish)
         except BaseException as error:
-            flush.finish(error)
+            # Closed, or Ctrl+C. The completion thread knows whether it is being flushed already.
+            self._port.call_soon(partial(self._abandon_flush, flush, error))
             raise
         return flush.future
 
@@ -288,19 +302,20 @@ class OverlappedFile:
         with self._lock:
             if self._closing or self._port.closed:
                 raise ValueError("I/O operation on a closed file")
-            self._work.add(work)
+            self._work[work] = None
 
     def leave(self, work: Work) -> None:
         """A piece of work is over, its future finished. The last one closes the handle."""
         with self._lock:
-            self._work.discard(work)
+            self._work.pop(work, None)
             self._end_if_idle()
 
     def submit(
         self, operation: Operation, call: Call, address: int, length: int, offset: int
     ) -> None:
         """Make one call over contiguous memory. `operation.finish` follows, once."""
-        self._start(operation, self._port.slots.take(), call, address, length, offset)
+        bound = partial(call, self._handle, address, length, 0)
+        self._start(operation, self._port.slots.take(), bound, offset)
 
     def submit_pages(
         self, operation: Operation, call: Call, pages: Sequence[int], offset: int
@@ -309,7 +324,8 @@ class OverlappedFile:
         slot = self._port.slots.take()
         pack_segments(slot.memory, slot.segments_offset, pages)
         length = len(pages) * PAGE_SIZE
-        self._start(operation, slot, call, slot.segments_address, length, offset)
+        bound = partial(call, self._handle, slot.segments_address, length, 0)
+        self._start(operation, slot, bound, offset)
 
     def cancel_operation(self, operation: Operation) -> None:
         """Ask the kernel to cancel one operation. Its packet comes all the same."""
@@ -326,66 +342,118 @@ class OverlappedFile:
         if slot is not None:
             self._port.slots.give(slot)
 
-    def flush_then(self, done: Callable[[BaseException | None], None]) -> None:
-        """Flush on the executor, then call `done` on the completion thread."""
+    def flush_then(self, done: FlushDone) -> None:
+        """Flush on the executor, then call `done` on the completion thread.
 
-        def flush() -> None:
-            error: BaseException | None = None
-            try:
-                self._flush()
-            except BaseException as failure:  # whoever waits for `done` must get it
+        One flush at a time: all who ask for one while it runs share the next (rule 5).
+        """
+        with self._lock:
+            self._to_flush.append(done)
+        self._port.call_soon(self._begin_flush)
+
+    def _begin_flush(self) -> None:
+        """On the completion thread: begin one flush for all who have asked, if none runs."""
+        if self._being_flushed:
+            return
+        with self._lock:
+            served, self._to_flush = self._to_flush, []
+        if not served:
+            return
+        self._being_flushed = served
+        try:
+            self._port.call_blocking(self._flush_and_tell)
+        except BaseException as error:  # for want of memory
+            self._flushed(0, error)
+
+    def _abandon_flush(self, flush: _Flush, error: BaseException) -> None:
+        """On the completion thread: an exception came up while a flush was asked for."""
+        with self._lock:
+            if flush.finish in self._to_flush:
+                self._to_flush.remove(flush.finish)
+        if flush.finish not in self._being_flushed and not flush.future.done():
+            flush.finish(error)
+
+    def _flush_and_tell(self) -> None:
+        """On the executor: flush."""
+        status, failure = 0, None
+        try:
+            status = self._flush()
+        except BaseException as error:  # for want of memory; whoever waits must get it
+            failure = error
+        self._port.call_soon(partial(self._flushed, status, failure))
+
+    def _flushed(self, status: int, failure: BaseException | None) -> None:
+        """On the completion thread: tell everybody how it went, and flush for the next."""
+        served, self._being_flushed = self._being_flushed, []
+        try:
+            for done in served:
                 error = failure
-            self._port.call_soon(partial(done, error))
+                if error is None and not is_success(status):  # an error of its own for each
+                    error = status_error(self._windows, status, "NtFlushBuffersFileEx")
+                self._port.call_soon(partial(done, error))
+        finally:
+            self._begin_flush()
 
-        self._port.call_blocking(flush)
-
-    def _flush(self) -> None:
+    def _flush(self) -> int:
+        """Flush; return the status."""
         slot = self._port.slots.take()  # its first two fields are an IO_STATUS_BLOCK
         status = self._windows.ntdll.NtFlushBuffersFileEx(self._handle, 0, 0, 0, slot.address)
-        if not is_success(status):
-            self._port.slots.give(slot)
-            raise status_error(self._windows, status, "NtFlushBuffersFileEx")
         if status == constants.STATUS_PENDING:
             # It always blocks, says Windows. If not, the slot is the kernel's for good.
             raise windows_error(constants.ERROR_IO_PENDING, "NtFlushBuffersFileEx")
         self._port.slots.give(slot)
+        return status
 
     def _start(
-        self, operation: Operation, slot: Slot, call: Call, address: int, length: int, offset: int
+        self, operation: Operation, slot: Slot, call: Callable[[int], int], offset: int
     ) -> None:
+        """Make a call: `call` is the bare function with all arguments but the OVERLAPPED."""
         OVERLAPPED_STRUCT.pack_into(
             slot.memory, slot.offset, NOT_CALLED, 0, offset & 0xFFFFFFFF, offset >> 32, 0
         )
         operation.slot = slot
+        outcome: list[int] = []
         try:
             operation.begun = True
             self._port.register(operation, slot)
             # In one step of the interpreter: in between, a finalizer or a signal handler
             # could make a call of its own on this thread and leave its error for ours.
             steps: tuple[Callable[[], int], Callable[[], int]] = (
-                partial(call, self._handle, address, length, 0, slot.address),
+                partial(call, slot.address),
                 self._windows.get_last_error,
             )
-            succeeded, code = map(_invoke, steps)
+            outcome.extend(map(_invoke, steps))
+            self._called(operation, slot, outcome)
         except BaseException:
             # Ctrl+C, or an argument that ctypes refused. The call itself begins by
             # changing Internal, so this tells whether the kernel knows of it.
-            if OVERLAPPED_RESULT.unpack_from(slot.memory, slot.offset)[
-                0
-            ] == NOT_CALLED and self._port.withdraw(operation, slot):
+            status, _ = OVERLAPPED_RESULT.unpack_from(slot.memory, slot.offset)
+            if len(outcome) == 2:
+                self._called(operation, slot, outcome)  # which can be done twice
+            elif status == NOT_CALLED:
+                self._port.withdraw(operation, slot)  # if it was registered at all
                 self.release_slot(operation)
                 operation.begun = False
             raise
+
+    def _called(self, operation: Operation, slot: Slot, outcome: list[int]) -> None:
+        """The call has been made: what it returned, and the last error."""
+        succeeded, code = outcome
         if not succeeded and code not in (constants.ERROR_IO_PENDING, constants.ERROR_MORE_DATA):
-            if self._port.withdraw(operation, slot):
-                self.release_slot(operation)
-                operation.finish(code or constants.ERROR_GEN_FAILURE, 0)
+            code = code or constants.ERROR_GEN_FAILURE
+            self._port.call_soon(partial(self._fail, operation, slot, code))
             return
         if not succeeded:
             self._port.note_pending()
         if operation.cancel_wanted:
             # By now the operation may be finished, and the slot another's (rule 3).
             self.cancel_operation(operation)
+
+    def _fail(self, operation: Operation, slot: Slot, code: int) -> None:
+        """On the completion thread: no packet will come for an operation, as its call failed."""
+        if self._port.withdraw(operation, slot):
+            self.release_slot(operation)
+            operation.finish(code, 0)
 
     def _transfer(
         self, function: str, call: Call, buffer: Buffer, offset: int, *, writable: bool

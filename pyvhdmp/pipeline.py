@@ -49,7 +49,7 @@ class _Pipeline:
         self._done = 0
         self._stopped = False
         self._error: BaseException | None = None
-        self._in_flight: set[Future[None]] = set()
+        self._in_flight: dict[Future[None], None] = {}  # in the order they began
         self._over = threading.Event()
         self.seconds = 0.0
 
@@ -90,11 +90,11 @@ class _Pipeline:
 
     def _watch(self, future: Future[None], then: Callable[[], None]) -> None:
         """Go on with `then` when `future` is done."""
-        self._in_flight.add(future)
+        self._in_flight[future] = None
         future.add_done_callback(partial(self._finished, then))
 
     def _finished(self, then: Callable[[], None], future: Future[None]) -> None:
-        self._in_flight.discard(future)
+        self._in_flight.pop(future, None)
         if future.cancelled():
             self._fail(CancelledError())
         elif (error := future.exception()) is not None:

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple, Self
 
 from pyvhdmp.errors import InvalidInputError
 
-__all__ = ["FOOTER_SIZE", "MAX_SIZE", "SECTOR_SIZE", "Footer", "Geometry"]
+__all__ = ["FOOTER_SIZE", "MAX_SIZE", "SECTOR_SIZE", "Footer", "Geometry", "NotFixedError"]
 
 FOOTER_SIZE: Final = 512
 SECTOR_SIZE: Final = 512
@@ -45,6 +45,10 @@ _LAYOUT: Final = struct.Struct(">8sIIQI4sI4sQQHBBII16sB427x")
 _CHECKSUM_AT: Final = 64
 
 assert _LAYOUT.size == FOOTER_SIZE
+
+
+class NotFixedError(InvalidInputError):
+    """A VHD that is whole, as far as its footer goes, and not a fixed one."""
 
 
 class _Fields(NamedTuple):
@@ -143,7 +147,8 @@ class Footer:
         """Read the last 512 bytes of a file of `file_size` bytes.
 
         Raises `InvalidInputError` that says what is wrong: no footer, a damaged
-        one, an unknown version, a dynamic or differencing disk, a truncated file.
+        one, an unknown version, a truncated file; `NotFixedError` for a dynamic or
+        differencing disk.
         """
 
         def refused(reason: str) -> InvalidInputError:
@@ -165,7 +170,8 @@ class Footer:
         if major != _VERSION >> 16:
             raise refused(f"unknown VHD version {major}.{minor}")
         if fields.disk_type in _TYPE_NAMES:
-            raise refused(f"a {_TYPE_NAMES[fields.disk_type]} VHD needs Windows' VHDMP driver")
+            need = f"a {_TYPE_NAMES[fields.disk_type]} VHD needs Windows' VHDMP driver"
+            raise NotFixedError.because(need, filename)
         if fields.disk_type != _FIXED:
             raise refused(f"unknown VHD disk type {fields.disk_type}")
         size, held = fields.current_size, file_size - FOOTER_SIZE

@@ -9,16 +9,16 @@ import textwrap
 import threading
 import time
 from concurrent.futures import Future, wait
-from pathlib import Path
 
 import pytest
 
 from pyvhdmp import CompletionPort, OverlappedFile
 from pyvhdmp._win32 import constants
-from pyvhdmp.testing import set_last_error, substituted
+from pyvhdmp.testing import SimulatedWindows, set_last_error, substituted
 from tests.support import windows
+from tests.support.files import FilePath
 
-pytestmark = pytest.mark.windows
+pytestmark = pytest.mark.usefixtures("machine")
 
 SECONDS = 30
 
@@ -69,7 +69,7 @@ def test_closing_a_port_closes_its_files() -> None:
     assert repr(port) == "<CompletionPort closed>"
 
 
-def test_a_closed_port_takes_no_files(tmp_path: Path) -> None:
+def test_a_closed_port_takes_no_files(tmp_path: FilePath) -> None:
     port = CompletionPort()
     port.close()
     path = tmp_path / "file"
@@ -79,7 +79,7 @@ def test_a_closed_port_takes_no_files(tmp_path: Path) -> None:
         OverlappedFile(handle, port=port)
 
 
-def test_a_callback_cannot_close_its_own_port(tmp_path: Path) -> None:
+def test_a_callback_cannot_close_its_own_port(tmp_path: FilePath) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x")
     errors: list[Exception] = []
@@ -112,10 +112,23 @@ def test_a_port_that_cannot_be_made_is_the_error_of_windows() -> None:
     assert any("lower the queue depth" in note for note in caught.value.__notes__)
 
 
-def run_python(code: str, *arguments: str) -> tuple[subprocess.CompletedProcess[str], float]:
+IN_A_SIMULATION = """
+from contextlib import ExitStack
+from tests.support.windows import simulated
+stack = ExitStack()
+simulation = stack.enter_context(simulated(seed=1))  # and never left
+simulation.files["file"] = b"x"
+"""
+
+
+def run_python(
+    machine: SimulatedWindows | None, code: str, *arguments: str
+) -> tuple[subprocess.CompletedProcess[str], float]:
+    """Run code on a new interpreter, on a Windows of the same kind."""
+    code = ("" if machine is None else IN_A_SIMULATION) + textwrap.dedent(code)
     began = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *arguments],
+        [sys.executable, "-W", "error", "-c", code, *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -144,24 +157,30 @@ PENDING = """
     ],
 )
 def test_rule_9_the_interpreter_exits_cleanly_with_io_pending_and_nothing_closed(
-    ending: str, code: int
+    machine: SimulatedWindows | None, ending: str, code: int
 ) -> None:
-    done, seconds = run_python(textwrap.dedent(PENDING) + ending)
+    done, seconds = run_python(machine, textwrap.dedent(PENDING) + ending)
     assert done.returncode == code, done.stderr
     assert "Fatal" not in done.stderr
     assert seconds < 20  # the promise is 5 s; this machine may be busy
 
 
-def test_the_end_of_the_interpreter_cancels_what_pends() -> None:
+def test_the_end_of_the_interpreter_cancels_what_pends(
+    machine: SimulatedWindows | None,
+) -> None:
     done, _ = run_python(
+        machine,
         textwrap.dedent(PENDING)
-        + "futures[5].add_done_callback(lambda f: print('cancelled', f.cancelled(), flush=True))"
+        + "futures[5].add_done_callback(lambda f: print('cancelled', f.cancelled(), flush=True))",
     )
     assert done.stdout.split() == ["cancelled", "True"]
 
 
-def test_the_interpreter_exits_when_the_kernel_does_not_cancel() -> None:
+def test_the_interpreter_exits_when_the_kernel_does_not_cancel(
+    machine: SimulatedWindows | None,
+) -> None:
     done, seconds = run_python(
+        machine,
         """
         from pyvhdmp import _win32
         from pyvhdmp.testing import substituted
@@ -171,17 +190,20 @@ def test_the_interpreter_exits_when_the_kernel_does_not_cancel() -> None:
             server, client = windows.pipe_handles()
             reader, writer = OverlappedFile(server), OverlappedFile(client)
             futures = [reader.read_at(bytearray(1000), 0) for _ in range(64)]
-        """
+        """,
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert seconds < 25
 
 
-def test_a_flush_asked_for_while_the_interpreter_ends_is_still_done(tmp_path: Path) -> None:
+def test_a_flush_asked_for_while_the_interpreter_ends_is_still_done(
+    machine: SimulatedWindows | None, tmp_path: FilePath
+) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x")
     done, _ = run_python(
+        machine,
         """
         import atexit, sys
         from pyvhdmp import OverlappedFile
@@ -190,6 +212,6 @@ def test_a_flush_asked_for_while_the_interpreter_ends_is_still_done(tmp_path: Pa
         file.flush().result(20)
         atexit.register(lambda: print("flushed", file.flush().result(20), flush=True))
         """,
-        str(path),
+        str(path) if machine is None else "file",
     )
     assert done.stdout.split() == ["flushed", "None"], done.stderr

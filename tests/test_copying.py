@@ -1,4 +1,4 @@
-"""Copies that are whole or not there, on real Windows APIs."""
+"""Copies that are whole or not there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import random
 import threading
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -24,13 +23,14 @@ from pyvhdmp.copying import compare_images, copy_image
 from pyvhdmp.pipeline import Compare, Copy
 from pyvhdmp.testing import set_last_error, substituted
 from tests.support import windows
+from tests.support.files import FilePath
 
-pytestmark = pytest.mark.windows
+pytestmark = pytest.mark.usefixtures("machine")
 
 MIB = 1 << 20
 
 
-def image(path: Path, size: int = 8 * MIB, seed: int = 1) -> bytes:
+def image(path: FilePath, size: int = 8 * MIB, seed: int = 1) -> bytes:
     """Write an image with holes, of a size that is no multiple of a block; return it."""
     chance = random.Random(seed)
     content = bytearray(size)
@@ -44,20 +44,20 @@ def image(path: Path, size: int = 8 * MIB, seed: int = 1) -> bytes:
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
+def source(tmp_path: FilePath) -> FilePath:
     path = tmp_path / "in.img"
     image(path, 8 * MIB + 512)
     return path
 
 
-def assert_no_partial(folder: Path) -> None:
+def assert_no_partial(folder: FilePath) -> None:
     assert [path.name for path in folder.iterdir() if path.name.endswith(".partial")] == []
 
 
 @pytest.mark.parametrize("size", [512, 4096, MIB, 8 * MIB + 512, 3 * MIB - 512])
 @pytest.mark.parametrize(("queue_depth", "io_size"), [(1, 4096), (4, 64 << 10), (32, 256 << 10)])
 def test_a_raw_image_goes_into_a_fixed_vhd_and_back(
-    tmp_path: Path, size: int, queue_depth: int, io_size: int
+    tmp_path: FilePath, size: int, queue_depth: int, io_size: int
 ) -> None:
     if size > MIB and io_size == 4096:
         size = MIB + 512
@@ -74,7 +74,7 @@ def test_a_raw_image_goes_into_a_fixed_vhd_and_back(
     assert_no_partial(tmp_path)
 
 
-def test_zeros_are_skipped_and_counted(tmp_path: Path) -> None:
+def test_zeros_are_skipped_and_counted(tmp_path: FilePath) -> None:
     size = 8 * MIB
     (tmp_path / "in.img").write_bytes(bytes(4 * MIB) + b"\x01" * MIB + bytes(3 * MIB))
     result = copy_image(tmp_path / "in.img", tmp_path / "out.img", io_size=MIB)
@@ -84,13 +84,13 @@ def test_zeros_are_skipped_and_counted(tmp_path: Path) -> None:
     assert result.bytes_bounced == 0
 
 
-def test_both_directions_are_in_flight_at_once(source: Path, tmp_path: Path) -> None:
+def test_both_directions_are_in_flight_at_once(source: FilePath, tmp_path: FilePath) -> None:
     result = copy_image(source, tmp_path / "out.vhd", queue_depth=4, io_size=4096)
     assert 1 < result.depth <= 8
 
 
 def test_an_existing_target_is_refused_before_anything_is_done(
-    source: Path, tmp_path: Path
+    source: FilePath, tmp_path: FilePath
 ) -> None:
     target = tmp_path / "out.vhd"
     target.write_bytes(b"precious")
@@ -101,14 +101,16 @@ def test_an_existing_target_is_refused_before_anything_is_done(
     assert_no_partial(tmp_path)
 
 
-def test_force_replaces_the_target(source: Path, tmp_path: Path) -> None:
+def test_force_replaces_the_target(source: FilePath, tmp_path: FilePath) -> None:
     target = tmp_path / "out.img"
     target.write_bytes(b"old")
     copy_image(source, target, force=True)
     assert target.read_bytes() == source.read_bytes()
 
 
-def test_a_partial_that_was_left_behind_is_no_obstacle(source: Path, tmp_path: Path) -> None:
+def test_a_partial_that_was_left_behind_is_no_obstacle(
+    source: FilePath, tmp_path: FilePath
+) -> None:
     (tmp_path / "out.img.partial").write_bytes(b"x" * 100 * MIB)
     copy_image(source, tmp_path / "out.img")
     assert (tmp_path / "out.img").read_bytes() == source.read_bytes()
@@ -116,7 +118,7 @@ def test_a_partial_that_was_left_behind_is_no_obstacle(source: Path, tmp_path: P
 
 
 def test_a_target_that_somebody_has_open_is_refused_before_the_copy(
-    source: Path, tmp_path: Path
+    source: FilePath, tmp_path: FilePath
 ) -> None:
     target = tmp_path / "out.img"
     old = image(target, MIB, seed=2)
@@ -127,7 +129,9 @@ def test_a_target_that_somebody_has_open_is_refused_before_the_copy(
     assert target.read_bytes() == old
 
 
-def test_a_read_only_target_is_refused_before_the_copy(source: Path, tmp_path: Path) -> None:
+def test_a_read_only_target_is_refused_before_the_copy(
+    source: FilePath, tmp_path: FilePath
+) -> None:
     target = tmp_path / "out.img"
     old = image(target, MIB, seed=2)
     target.chmod(0o444)
@@ -140,7 +144,7 @@ def test_a_read_only_target_is_refused_before_the_copy(source: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["in.img", "IN.IMG", "sub/../in.img"])
-def test_a_copy_onto_itself_is_refused(source: Path, tmp_path: Path, name: str) -> None:
+def test_a_copy_onto_itself_is_refused(source: FilePath, tmp_path: FilePath, name: str) -> None:
     (tmp_path / "sub").mkdir()
     before = source.read_bytes()
     with pytest.raises(InvalidInputError, match="same file"):
@@ -148,7 +152,7 @@ def test_a_copy_onto_itself_is_refused(source: Path, tmp_path: Path, name: str) 
     assert source.read_bytes() == before
 
 
-def test_a_folder_is_no_target_and_no_source(source: Path, tmp_path: Path) -> None:
+def test_a_folder_is_no_target_and_no_source(source: FilePath, tmp_path: FilePath) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(IsADirectoryError):
         copy_image(source, tmp_path / "folder", force=True)
@@ -158,11 +162,17 @@ def test_a_folder_is_no_target_and_no_source(source: Path, tmp_path: Path) -> No
         copy_image(source, tmp_path / "missing" / "out.img")
 
 
-def test_a_vhdx_needs_the_driver(source: Path, tmp_path: Path) -> None:
+def test_a_vhdx_needs_the_driver(source: FilePath, tmp_path: FilePath) -> None:
     with pytest.raises(InvalidInputError, match="VHDMP"):
         copy_image(source, tmp_path / "out.vhdx")
-    with pytest.raises(InvalidInputError, match="VHDMP"):
+    (tmp_path / "in.vhdx").write_bytes(b"")
+    with (
+        substituted(virtdisk={"OpenVirtualDisk": lambda *_: 120}),
+        pytest.raises(InvalidInputError, match="VHDMP"),
+    ):
         copy_image(tmp_path / "in.vhdx", tmp_path / "out.img")
+    with pytest.raises(FileNotFoundError):
+        copy_image(tmp_path / "missing.vhdx", tmp_path / "out.img")
 
 
 def after(calls: int, code: int, real: Callable[..., int]) -> Callable[..., int]:
@@ -184,7 +194,7 @@ def after(calls: int, code: int, real: Callable[..., int]) -> Callable[..., int]
 @pytest.mark.parametrize("calls", [4, 5, 20])
 @pytest.mark.parametrize("old", [None, b"old content"])
 def test_a_copy_that_fails_halfway_leaves_the_target_as_it_was(
-    source: Path, tmp_path: Path, function: str, calls: int, old: bytes | None
+    source: FilePath, tmp_path: FilePath, function: str, calls: int, old: bytes | None
 ) -> None:
     target = tmp_path / "out.img"
     if old is not None:
@@ -209,7 +219,7 @@ def test_a_copy_that_fails_halfway_leaves_the_target_as_it_was(
     ],
 )
 def test_a_full_disk_or_a_failed_rename_leaves_nothing(
-    source: Path, tmp_path: Path, function: str, code: int, kind: type[OSError]
+    source: FilePath, tmp_path: FilePath, function: str, code: int, kind: type[OSError]
 ) -> None:
     with CompletionPort() as outer:
         real = getattr(outer.windows.kernel32, function)
@@ -222,7 +232,7 @@ def test_a_full_disk_or_a_failed_rename_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["in.img"]
 
 
-def test_a_flush_that_fails_is_no_success(source: Path, tmp_path: Path) -> None:
+def test_a_flush_that_fails_is_no_success(source: FilePath, tmp_path: FilePath) -> None:
     with (
         substituted(ntdll={"NtFlushBuffersFileEx": lambda *_: 0xC0000185}),
         pytest.raises(MediumError),
@@ -231,7 +241,7 @@ def test_a_flush_that_fails_is_no_success(source: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["in.img"]
 
 
-def test_verify_finds_a_byte_that_the_medium_changed(source: Path, tmp_path: Path) -> None:
+def test_verify_finds_a_byte_that_the_medium_changed(source: FilePath, tmp_path: FilePath) -> None:
     with CompletionPort() as outer:
         real = outer.windows.kernel32
     changed: list[int] = []
@@ -253,7 +263,9 @@ def test_verify_finds_a_byte_that_the_medium_changed(source: Path, tmp_path: Pat
     assert_no_partial(tmp_path)
 
 
-def test_a_source_that_shrinks_is_an_error_and_leaves_nothing(source: Path, tmp_path: Path) -> None:
+def test_a_source_that_shrinks_is_an_error_and_leaves_nothing(
+    source: FilePath, tmp_path: FilePath
+) -> None:
     with CompletionPort() as outer:
         real = outer.windows.kernel32
     count = 0
@@ -273,7 +285,7 @@ def test_a_source_that_shrinks_is_an_error_and_leaves_nothing(source: Path, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["in.img"]
 
 
-def test_ctrl_c_in_the_middle_cancels_and_leaves_nothing(tmp_path: Path) -> None:
+def test_ctrl_c_in_the_middle_cancels_and_leaves_nothing(tmp_path: FilePath) -> None:
     source = tmp_path / "in.img"
     source.write_bytes(b"\x01" * (64 * MIB))
     target = tmp_path / "out.vhd"
@@ -290,10 +302,10 @@ def test_ctrl_c_in_the_middle_cancels_and_leaves_nothing(tmp_path: Path) -> None
     assert threading.active_count() < 8
 
 
-def test_progress_ends_with_everything_done(source: Path, tmp_path: Path) -> None:
+def test_progress_ends_with_everything_done(source: FilePath, tmp_path: FilePath) -> None:
     reports: list[tuple[str, int, int]] = []
     copy_image(source, tmp_path / "out.img", verify=True, report=lambda *r: reports.append(r))
-    size = source.stat().st_size
+    size = len(source.read_bytes())
     phases = list(dict.fromkeys(phase for phase, _, _ in reports))
     assert phases == ["copying", "verifying"]
     assert ("copying", size, size) in reports
@@ -303,14 +315,16 @@ def test_progress_ends_with_everything_done(source: Path, tmp_path: Path) -> Non
 # -- Comparing ------------------------------------------------------------------
 
 
-def test_equal_disks_of_two_kinds_are_identical(source: Path, tmp_path: Path) -> None:
+def test_equal_disks_of_two_kinds_are_identical(source: FilePath, tmp_path: FilePath) -> None:
     copy_image(source, tmp_path / "out.vhd")
     assert compare_images(source, tmp_path / "out.vhd") is None
     assert compare_images(source, source) is None
 
 
 @pytest.mark.parametrize("places", [[0], [511], [4 * MIB + 7, 6 * MIB], [8 * MIB + 511]])
-def test_the_first_difference_is_found(source: Path, tmp_path: Path, places: list[int]) -> None:
+def test_the_first_difference_is_found(
+    source: FilePath, tmp_path: FilePath, places: list[int]
+) -> None:
     other = tmp_path / "other.img"
     content = bytearray(source.read_bytes())
     for place in places:
@@ -320,7 +334,7 @@ def test_the_first_difference_is_found(source: Path, tmp_path: Path, places: lis
     assert compare_images(source, other, queue_depth=2, io_size=4096) == min(places)
 
 
-def test_disks_of_two_sizes_cannot_be_compared(source: Path, tmp_path: Path) -> None:
+def test_disks_of_two_sizes_cannot_be_compared(source: FilePath, tmp_path: FilePath) -> None:
     make_fixed_vhd(tmp_path / "small.vhd", MIB)
     with pytest.raises(
         InvalidInputError, match=r"its size is 1048576 bytes, that of .* is 8389120"
@@ -328,7 +342,7 @@ def test_disks_of_two_sizes_cannot_be_compared(source: Path, tmp_path: Path) -> 
         compare_images(source, tmp_path / "small.vhd")
 
 
-def test_a_pipeline_refuses_what_cannot_work(source: Path, tmp_path: Path) -> None:
+def test_a_pipeline_refuses_what_cannot_work(source: FilePath, tmp_path: FilePath) -> None:
     make_fixed_vhd(tmp_path / "small.vhd", MIB)
     with (
         CompletionPort() as port,
@@ -346,7 +360,7 @@ def test_a_pipeline_refuses_what_cannot_work(source: Path, tmp_path: Path) -> No
             Compare(disk, elsewhere, queue_depth=1, io_size=4096)
 
 
-def test_a_disk_closed_under_a_copy_fails_it(source: Path, tmp_path: Path) -> None:
+def test_a_disk_closed_under_a_copy_fails_it(source: FilePath, tmp_path: FilePath) -> None:
     make_fixed_vhd(tmp_path / "out.vhd", 16 * MIB)
     with CompletionPort() as port, open_disk(source, read_only=True, port=port) as disk:
         target = open_disk(tmp_path / "out.vhd", port=port)

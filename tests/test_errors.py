@@ -45,6 +45,41 @@ def test_a_sharing_violation_says_what_to_do() -> None:
     assert any("open elsewhere" in note for note in notes)
 
 
+@pytest.mark.parametrize("code", [0xC03A001A, 0xC03A0014, 0x80000000, 0xFFFFFFFF])
+def test_a_code_above_int_max_stays_as_people_write_it(code: int) -> None:
+    error = windows_error(code, "OpenVirtualDisk", "disk.vhdx")
+    assert type(error) is OSError
+    assert error.errno == errno.EINVAL
+    assert windows.winerror(error) == code
+    assert error.__notes__[0] == f"OpenVirtualDisk failed with Windows error 0x{code:08X}."
+    assert error.strerror
+    assert error.filename == "disk.vhdx"
+    assert str(error)
+
+
+@pytest.mark.parametrize(
+    ("function", "code", "hint"),
+    [
+        ("AttachVirtualDisk", 1314, "run as administrator"),
+        ("AttachVirtualDisk", 5, "run as administrator"),
+        ("OpenVirtualDisk", 87, "parameters were of version 2"),
+        ("CreateVirtualDisk", 87, "block size were checked"),
+        ("AttachVirtualDisk", 87, "version 1"),
+        ("DetachVirtualDisk", 21, "was not attached"),
+        ("OpenVirtualDisk", 665, "exFAT"),
+        ("OpenVirtualDisk", 0xC03A000D, "parent"),
+        ("OpenVirtualDisk", 0xC03A001A, "compressed, encrypted or sparse"),
+    ],
+)
+def test_the_infamous_codes_say_what_to_do(function: str, code: int, hint: str) -> None:
+    assert hint in windows_error(code, function).__notes__[1]
+
+
+def test_a_hint_belongs_to_its_function() -> None:
+    assert len(windows_error(constants.ERROR_NOT_READY, "ReadFile").__notes__) == 1
+    assert len(windows_error(constants.ERROR_ACCESS_DENIED, "CreateFileW").__notes__) == 1
+
+
 def test_success_is_never_turned_into_an_exception() -> None:
     with pytest.raises(AssertionError):
         windows_error(constants.ERROR_SUCCESS, "ReadFile")

@@ -28,7 +28,7 @@ LAYERS = [
     ["copying"],
     ["pipeline"],
     ["disk"],
-    ["overlapped"],
+    ["overlapped", "virtual_disk"],
     ["completion"],
     ["futures", "vhd", "files"],
     ["slots"],
@@ -131,6 +131,9 @@ def test_importing_starts_no_thread_and_binds_no_function() -> None:
         lambda: pyvhdmp.open_disk("disk.vhd"),
         lambda: pyvhdmp.make_fixed_vhd("disk.vhd", 512),
         lambda: pyvhdmp.OverlappedFile(4),
+        lambda: pyvhdmp.VhdmpDisk.open("disk.vhdx"),
+        lambda: pyvhdmp.VirtualDisk.open("disk.vhdx"),
+        lambda: pyvhdmp.VirtualDisk.create_fixed("disk.vhdx", 1 << 30),
     ],
 )
 def test_the_first_real_use_elsewhere_names_what_can_stand_in(use: object) -> None:

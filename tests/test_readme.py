@@ -14,17 +14,23 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-@pytest.mark.windows
+@pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize("code", blocks("python"))
 def test_the_examples_run(
     code: str,
-    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {})
-    assert capsys.readouterr().out == "b'\\xa5\\xa5\\xa5\\xa5'\n"
+    monkeypatch.chdir(tmp_path_factory.mktemp("readme"))  # of the real machine; not in the way
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    for name, function in names.items():
+        if name.startswith("test_"):
+            assert callable(function)
+            function()
+    if "print(" in code:
+        assert capsys.readouterr().out == "b'\\xa5\\xa5\\xa5\\xa5'\n"
 
 
 def test_the_first_example_is_about_ten_lines() -> None:

@@ -25,13 +25,16 @@ from dataclasses import dataclass
 from typing import NewType
 
 from pyvhdmp._win32.kernel32 import Kernel32, load_kernel32
-from pyvhdmp._win32.library import format_message, get_last_error
+from pyvhdmp._win32.library import get_last_error
+from pyvhdmp._win32.messages import format_message
 from pyvhdmp._win32.ntdll import Ntdll, load_ntdll
+from pyvhdmp._win32.virtdisk import Virtdisk, load_virtdisk
 
 __all__ = [
     "Handle",
     "Kernel32",
     "Ntdll",
+    "Virtdisk",
     "Windows",
     "current",
     "format_message",
@@ -54,6 +57,7 @@ class Windows:
 
     kernel32: Kernel32
     ntdll: Ntdll
+    virtdisk: Virtdisk
     get_last_error: Callable[[], int] = get_last_error
 
 
@@ -78,7 +82,7 @@ def current() -> Windows:
                 "run it with a Windows Python, or have pyvhdmp.testing put other functions in "
                 "their place"
             )
-        _installed = Windows(load_kernel32(), load_ntdll())
+        _installed = Windows(load_kernel32(), load_ntdll(), load_virtdisk())
     return _installed
 
 

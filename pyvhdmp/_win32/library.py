@@ -28,32 +28,47 @@ if sys.platform == "win32":
 
     def format_message(code: int) -> str:
         """Return Windows' own text for a Win32 code."""
-        return ctypes.FormatError(code).strip()
+        # As a C long, which is signed: CPython refuses 0xC03A001A as it is written.
+        return ctypes.FormatError(ctypes.c_int32(code).value).strip()
 
 else:
     # Off Windows a stand-in's functions hand their code over in errno, the
     # other value that ctypes swaps around a call, thread by thread.
     get_last_error = ctypes.get_errno
 
-    def format_message(code: int) -> str:
-        """Return a text for a Win32 code where there is no Windows to ask."""
-        return f"Windows error {code}"
-
 
 class DynamicLibrary:
-    """A system DLL whose functions are bound when they are first used."""
+    """A system DLL whose functions are bound when they are first used.
 
-    def __init__(self, name: str, prototypes: Mapping[str, Prototype]) -> None:
+    `absent`: what a function answers that this Windows has not, or has no DLL for. Without
+    it, that is an `AttributeError` or `OSError` which names what is missing.
+    """
+
+    def __init__(
+        self, name: str, prototypes: Mapping[str, Prototype], *, absent: int | None = None
+    ) -> None:
         self._name = name
         self._prototypes = prototypes
+        self._absent = absent
 
     def __getattr__(self, function: str) -> Callable[..., int]:
         prototype = self._prototypes.get(function)
         if prototype is None or sys.platform != "win32":
             raise AttributeError(f"{self._name} has no prototype for {function}")
-        # From System32 alone: a DLL of that name elsewhere is never picked up.
-        dll = ctypes.WinDLL(f"{self._name}.dll", use_last_error=True, winmode=0x800)
-        bound = dll[function]
-        bound.restype, *bound.argtypes = prototype
+        bound: Callable[..., int]
+        try:
+            # From System32 alone: a DLL of that name elsewhere is never picked up.
+            dll = ctypes.WinDLL(f"{self._name}.dll", use_last_error=True, winmode=0x800)
+            exported = dll[function]
+            exported.restype, *exported.argtypes = prototype
+            bound = exported
+        except (AttributeError, OSError):
+            if self._absent is None:
+                raise
+            absent = self._absent
+
+            def bound(*_: int | str) -> int:
+                return absent
+
         setattr(self, function, bound)
         return bound

@@ -12,6 +12,8 @@ Rules:
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 from pyvhdmp._win32.library import CType
@@ -40,13 +42,17 @@ class _Py_buffer(ctypes.Structure):
     len: int
 
 
-_get_buffer = ctypes.pythonapi.PyObject_GetBuffer
-_get_buffer.argtypes = [ctypes.py_object, ctypes.POINTER(_Py_buffer), ctypes.c_int]
-_get_buffer.restype = ctypes.c_int
+_get_buffer: Callable[[object, _Py_buffer, int], object] = ctypes.pythonapi.PyObject_GetBuffer
+ctypes.pythonapi.PyObject_GetBuffer.argtypes = [
+    ctypes.py_object,
+    ctypes.POINTER(_Py_buffer),
+    ctypes.c_int,
+]
+ctypes.pythonapi.PyObject_GetBuffer.restype = ctypes.c_int
 
-_release_buffer = ctypes.pythonapi.PyBuffer_Release
-_release_buffer.argtypes = [ctypes.POINTER(_Py_buffer)]
-_release_buffer.restype = None
+_release_buffer: Callable[[_Py_buffer], object] = ctypes.pythonapi.PyBuffer_Release
+ctypes.pythonapi.PyBuffer_Release.argtypes = [ctypes.POINTER(_Py_buffer)]
+ctypes.pythonapi.PyBuffer_Release.restype = None
 
 _increment_reference = ctypes.pythonapi.Py_IncRef
 _increment_reference.argtypes = [ctypes.py_object]
@@ -76,6 +82,47 @@ class Pin:
         view, self._view = self._view, None
         if view is not None:
             _release_buffer(view)
+
+
+def address_of(structure: ctypes.Structure | ctypes.Union) -> int:
+    """Return where a structure lies. The caller keeps it alive for as long as it is used."""
+    return ctypes.addressof(structure)
+
+
+def wide_text(data: bytes | bytearray | memoryview) -> str:
+    """Return the text that begins `data`, WCHARs up to a NUL or the end: UTF-16, as Windows has it.
+
+    A path may hold half a surrogate pair, which stays as it is.
+    """
+    text = bytes(data).decode("utf-16-le", "surrogatepass")
+    return text.partition("\0")[0]
+
+
+@contextmanager
+def watched(
+    pinned: Callable[[int, int], None], released: Callable[[int, int], None]
+) -> Iterator[None]:
+    """Report each pin, by address and length, as it is made and just before it is released.
+
+    For a simulated kernel, which thereby knows of memory that is let go too early. It
+    stands in front of CPython's own two functions, so a pin costs nothing more without it.
+    """
+    global _get_buffer, _release_buffer
+    get, release = _get_buffer, _release_buffer
+
+    def reporting_get(buffer: object, view: _Py_buffer, flags: int) -> None:
+        get(buffer, view, flags)
+        pinned(view.buf, view.len)
+
+    def reporting_release(view: _Py_buffer) -> None:
+        released(view.buf, view.len)
+        release(view)
+
+    _get_buffer, _release_buffer = reporting_get, reporting_release
+    try:
+        yield
+    finally:
+        _get_buffer, _release_buffer = get, release
 
 
 def copy_memory(target: int, source: int, length: int) -> None:

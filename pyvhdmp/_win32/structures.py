@@ -83,3 +83,4 @@ FILE_ZERO_DATA_STRUCT: Final = struct.Struct("<qq")
 SEGMENT_SIZE: Final = 8
 LARGE_INTEGER_STRUCT: Final = struct.Struct("<q")
 DWORD_STRUCT: Final = struct.Struct("<I")
+WCHAR_SIZE: Final = 2

@@ -18,6 +18,7 @@ from typing import NoReturn
 import pyvhdmp
 from pyvhdmp.cli import commands
 from pyvhdmp.cli.text import parse_size
+from pyvhdmp.errors import code_text
 
 __all__ = ["main", "run"]
 
@@ -63,7 +64,7 @@ def describe(error: BaseException) -> str:
     if not code:
         return ": ".join(parts)
     hints = getattr(error, "__notes__", [])[1:]  # the first is for programmers: the function
-    return ". ".join([": ".join(parts) + f" (Windows error {code})", *hints])
+    return ". ".join([": ".join(parts) + f" (Windows error {code_text(code)})", *hints])
 
 
 def _parser() -> argparse.ArgumentParser:

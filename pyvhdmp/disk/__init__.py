@@ -1,7 +1,7 @@
 """Disks: sector-addressed concurrent reads, writes, flushes and unmaps.
 
 Read `base` first, then `plan` (how buffers become calls), `request` (a request in
-flight), `images` (the kinds) and `opening` (which kind a path is).
+flight), `vhdmp` and `images` (the kinds) and `opening` (which kind a path is).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from pyvhdmp.disk.base import Disk, UnmapBehavior
 from pyvhdmp.disk.images import FixedVhdDisk, NewImage, RawDisk, make_fixed_vhd
 from pyvhdmp.disk.opening import Backend, open_disk, suffix_kind
+from pyvhdmp.disk.vhdmp import VhdmpDisk
 
 __all__ = [
     "Backend",
@@ -17,6 +18,7 @@ __all__ = [
     "NewImage",
     "RawDisk",
     "UnmapBehavior",
+    "VhdmpDisk",
     "make_fixed_vhd",
     "open_disk",
     "suffix_kind",

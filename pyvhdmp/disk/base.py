@@ -38,7 +38,7 @@ from pyvhdmp.buffers import PAGE_SIZE, PageBuffer
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.plan import plan
 from pyvhdmp.disk.request import Counters, Request
-from pyvhdmp.disk.resize import ResizeWaiter
+from pyvhdmp.disk.resize import ResizeWaiter, ResizeWatch
 from pyvhdmp.errors import IllegalBlockError, InvalidInputError, ReadOnlyError
 from pyvhdmp.futures import IoFuture
 from pyvhdmp.overlapped import OverlappedFile, pin_buffer
@@ -100,11 +100,13 @@ class Disk:
         self._read_only = read_only
         self._scatter = scatter
         self._unmap_behavior = unmap_behavior
+        self._resize_watch: ResizeWatch | None = None  # nobody asks where nothing changes
         self._counters = Counters()
 
     def __repr__(self) -> str:
         state = ", closed" if self.closed else ", read-only" if self._read_only else ""
-        return f"<{type(self).__name__} {self._path!r}, {self.size} bytes{state}>"
+        size = self._sector_count * self._sector_size  # a repr asks nobody
+        return f"<{type(self).__name__} {self._path!r}, {size} bytes{state}>"
 
     def __enter__(self) -> Self:
         return self
@@ -141,13 +143,14 @@ class Disk:
 
     @property
     def sector_count(self) -> int:
-        """Sectors on the disk."""
+        """Sectors on the disk, as it is now."""
+        self._look_again()
         return self._sector_count
 
     @property
     def size(self) -> int:
-        """Bytes on the disk."""
-        return self._sector_count * self._sector_size
+        """Bytes on the disk, as it is now."""
+        return self.sector_count * self._sector_size
 
     @property
     def disk_id(self) -> uuid.UUID | None:
@@ -254,10 +257,10 @@ class Disk:
 
         Can be cancelled; closing the disk cancels it.
         """
-        sector_count = operator.index(sector_count)
-        waiter = ResizeWaiter(self._file)
-        if sector_count != self._sector_count and not self.closed:
-            waiter.future.resolve(self._sector_count)
+        known, now = operator.index(sector_count), self.sector_count
+        waiter = ResizeWaiter(self._file, known, self._resize_watch)
+        if now != known and not self.closed:
+            waiter.future.resolve(now)
             return waiter.future
         return waiter.start()
 
@@ -283,13 +286,21 @@ class Disk:
             problem = "is negative"
         elif start + length > _MAX_OFFSET:
             problem = "cannot be addressed in 63 bits"
-        elif start + length > self._sector_count * size:
+        elif self._reaches_past_end(start + length):
             problem = f"reaches past the {self._sector_count} sectors of the disk"
         else:
             return start, length
         raise IllegalBlockError.because(
             f"the range of {length // size} sectors from sector {sector} {problem}", self._path
         )
+
+    def _reaches_past_end(self, end: int) -> bool:
+        if end > self._sector_count * self._sector_size:
+            self._look_again()  # it may have grown
+        return end > self._sector_count * self._sector_size
+
+    def _look_again(self) -> None:
+        """Find out how many sectors there are now, where that can change."""
 
     def _transfer(
         self,

@@ -17,14 +17,15 @@ import contextlib
 import operator
 import os
 import uuid
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 from pyvhdmp import files
 from pyvhdmp._win32 import Handle, constants, current
 from pyvhdmp._win32.structures import FILE_ZERO_DATA_STRUCT
-from pyvhdmp.buffers import PAGE_SIZE, PageBuffer
+from pyvhdmp.buffers import PageBuffer
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.base import Disk, UnmapBehavior
+from pyvhdmp.disk.probe import is_supported, takes_pages
 from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.overlapped import OverlappedFile
 from pyvhdmp.vhd import FOOTER_SIZE, SECTOR_SIZE, Footer
@@ -33,14 +34,6 @@ if TYPE_CHECKING:
     from typing import Self
 
 __all__ = ["FixedVhdDisk", "NewImage", "RawDisk", "make_fixed_vhd"]
-
-_UNSUPPORTED: Final = frozenset(
-    {
-        constants.ERROR_INVALID_FUNCTION,
-        constants.ERROR_NOT_SUPPORTED,
-        constants.ERROR_INVALID_PARAMETER,
-    }
-)
 
 
 class _ImageDisk(Disk):
@@ -261,14 +254,8 @@ def _open(
 
 def _probe_unbuffered(file: OverlappedFile) -> bool:
     """Whether the file takes reads of one sector, at any sector, and of pages."""
-    page = PageBuffer(PAGE_SIZE)
-    try:
-        with memoryview(page)[:SECTOR_SIZE] as sector:
-            file.read_at(sector, SECTOR_SIZE).result()
-        file.read_scatter_at([page], 0).result()
-    except OSError as error:
-        return getattr(error, "winerror", None) not in _UNSUPPORTED
-    return True
+    sector = PageBuffer(SECTOR_SIZE)
+    return is_supported(lambda: file.read_at(sector, SECTOR_SIZE)) and takes_pages(file)
 
 
 def _probe_unmap(file: OverlappedFile) -> UnmapBehavior:

@@ -99,11 +99,11 @@ class Request(Generic[T]):
         self._result = result
         self._flush = flush
         self._lock = threading.RLock()  # a finalizer may come back in
-        self._running: set[_PartOperation] = set()
+        self._running: dict[_PartOperation, None] = {}  # in the order they began
         self._stopped = False
         self._error: BaseException | None = None
         # The request is over when no part is running and `start` has begun all it will.
-        # A set and two flags, not a count: each step can be repeated, or be cut short by
+        # The parts and two flags, not a count: each step can be repeated, or be cut short by
         # Ctrl+C and made up for, without the sum going wrong.
         self._starting = True
         self._over = False
@@ -112,16 +112,29 @@ class Request(Generic[T]):
         """Begin. Raises `ValueError`, with nothing begun, if the file is closed."""
         try:
             self.file.enter(self)
+        except BaseException as error:
+            self._finish(error)  # there is nothing to wait for
+            raise
+        try:
             for _ in range(PARTS_IN_FLIGHT):
                 if not self._begin_next_part():
                     break
-        except BaseException as error:  # closed, or Ctrl+C: what was begun comes to its end
+        except BaseException as error:  # Ctrl+C: what was begun comes to its end
             self._fail(error)
             raise
         finally:
-            self._starting = False
-            self._settle()
+            try:
+                self._started()
+            except BaseException:  # Ctrl+C: this, which can be repeated, must not be missed
+                self._started()
+                raise
         return self.future
+
+    def _started(self) -> None:
+        """No more is begun in this thread. The last part settles, or if there is none, this."""
+        self._starting = False
+        if not self._running:
+            self.file.port.call_soon(self._settle)
 
     def cancel(self) -> None:
         """Drop what has not begun, and ask the kernel to cancel what has."""
@@ -142,7 +155,7 @@ class Request(Generic[T]):
             self._fail(failure)
         finally:
             with self._lock:
-                self._running.discard(operation)
+                self._running.pop(operation, None)
             self._settle()
 
     @property
@@ -158,7 +171,7 @@ class Request(Generic[T]):
                 if part is None:
                     return False
                 operation = _PartOperation(self, part)
-                self._running.add(operation)
+                self._running[operation] = None
             operation.start()
         except BaseException as error:
             if operation is not None:
@@ -181,7 +194,7 @@ class Request(Generic[T]):
             operation.cancel()
 
     def _settle(self) -> None:
-        """End the request if nothing of it is left to end."""
+        """On the completion thread: end the request if nothing of it is left to end."""
         with self._lock:
             if self._running or self._starting or self._over:
                 return

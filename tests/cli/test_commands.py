@@ -1,30 +1,30 @@
-"""The commands on real Windows APIs: output, exit codes, one line for each error."""
+"""The commands: output, exit codes, one line for each error."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from pyvhdmp import make_fixed_vhd
 from pyvhdmp.cli import main
 from pyvhdmp.vhd import Footer
+from tests.support.files import FilePath
 
-pytestmark = pytest.mark.windows
+pytestmark = pytest.mark.usefixtures("machine")
 
 MIB = 1 << 20
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
+def source(tmp_path: FilePath) -> FilePath:
     path = tmp_path / "in.img"
     path.write_bytes(b"\x01" * MIB + bytes(MIB))
     return path
 
 
 def test_copy_says_what_it_did(
-    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    source: FilePath, tmp_path: FilePath, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["copy", str(source), str(tmp_path / "out.vhd"), "--verify"]) == 0
     output, errors = capsys.readouterr()
@@ -34,7 +34,7 @@ def test_copy_says_what_it_did(
 
 
 def test_copy_reports_its_figures_as_json(
-    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    source: FilePath, tmp_path: FilePath, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["copy", str(source), str(tmp_path / "out.vhd"), "--json", "--io-size", "64K"]
     assert main(arguments) == 0
@@ -51,7 +51,7 @@ def test_copy_reports_its_figures_as_json(
     assert figures["verified"] is False
 
 
-def test_info_shows_a_fixed_vhd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_shows_a_fixed_vhd(tmp_path: FilePath, capsys: pytest.CaptureFixture[str]) -> None:
     disk_id = make_fixed_vhd(tmp_path / "disk.vhd", MIB)
     assert main(["info", str(tmp_path / "disk.vhd")]) == 0
     lines = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
@@ -60,7 +60,7 @@ def test_info_shows_a_fixed_vhd(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert lines["disk id"].strip() == str(disk_id)
 
 
-def test_info_as_json(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_info_as_json(source: FilePath, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", str(source), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "path": str(source),
@@ -74,7 +74,7 @@ def test_info_as_json(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_compare_tells_by_its_exit_code(
-    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    source: FilePath, tmp_path: FilePath, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = tmp_path / "other.img"
     other.write_bytes(source.read_bytes())
@@ -102,7 +102,7 @@ def test_compare_tells_by_its_exit_code(
 )
 @pytest.mark.parametrize("command", ["info", "copy", "compare"])
 def test_bad_input_is_one_line_that_names_the_file_and_exit_code_1(
-    tmp_path: Path,
+    tmp_path: FilePath,
     capsys: pytest.CaptureFixture[str],
     command: str,
     name: str,
@@ -125,7 +125,7 @@ def test_bad_input_is_one_line_that_names_the_file_and_exit_code_1(
 
 
 def test_a_folder_is_one_line_too(
-    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: FilePath, source: FilePath, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["copy", str(tmp_path), str(tmp_path / "out.img")]) == 1
     assert main(["copy", str(source), str(tmp_path), "--force"]) == 1
@@ -134,7 +134,7 @@ def test_a_folder_is_one_line_too(
 
 
 def test_a_target_that_exists_or_is_read_only_is_one_line_and_unharmed(
-    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: FilePath, source: FilePath, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "out.vhd"
     target.write_bytes(b"old")

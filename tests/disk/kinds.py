@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Final
 
-from pyvhdmp import CompletionPort, Disk, open_disk
-from pyvhdmp.disk import make_fixed_vhd
+import pytest
 
-SECTORS: Final = 4096
+from pyvhdmp import Backend, CompletionPort, Disk, VirtualDisk, open_disk
+from pyvhdmp.disk import FixedVhdDisk, NewImage
+from tests.support import windows
+from tests.support.files import FilePath, make_zeros
+
+SECTORS: Final = 6144
 SIZE: Final = SECTORS * 512
-KINDS: Final = ("raw", "fixed-vhd")
+IMAGES: Final[tuple[Backend, ...]] = ("raw", "fixed-vhd")
+KINDS: Final[tuple[Backend, ...]] = (*IMAGES, "vhdmp")
 
 
-def make_file(kind: str, folder: Path, size: int = SIZE) -> Path:
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each kind of disk. VHDMP itself is simulated, over real files on a real Windows."""
+    with windows.vhdmp() if request.param == "vhdmp" else nullcontext():
+        yield request.param
+
+
+def make_file(kind: str, folder: FilePath, size: int = SIZE) -> FilePath:
     """Make a disk of zeros; return its path."""
     if kind == "raw":
         path = folder / "disk.img"
-        with path.open("wb") as file:
-            file.truncate(size)
+        make_zeros(path, size)
+    elif kind == "vhdmp":
+        path = folder / "disk.vhdx"
+        VirtualDisk.create_dynamic(path, size).close()
     else:
         path = folder / "disk.vhd"
-        make_fixed_vhd(path, size)
+        with CompletionPort() as port:  # no default port, whose threads would stay
+            image = NewImage(os.fspath(path), size, FixedVhdDisk, port=port)
+            image.seal()
+            image.disk.close()
     return path
 
 
-def make(kind: str, folder: Path, *, size: int = SIZE, port: CompletionPort | None = None) -> Disk:
+def make(
+    kind: str, folder: FilePath, *, size: int = SIZE, port: CompletionPort | None = None
+) -> Disk:
     """Make a disk of zeros and open it."""
-    return open_disk(make_file(kind, folder, size), port=port)
+    (backend,) = (known for known in KINDS if known == kind)
+    return open_disk(make_file(kind, folder, size), backend=backend, port=port)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from pathlib import Path
 
 import pytest
 
 from pyvhdmp import Disk, IllegalBlockError
-from tests.disk.kinds import KINDS, SECTORS, make
+from tests.disk.kinds import SECTORS, make
+from tests.support.files import FilePath
 
-pytestmark = pytest.mark.windows
+pytestmark = pytest.mark.usefixtures("machine")
 
 SECONDS = 30
 
@@ -70,9 +70,9 @@ LEGAL = {
 }
 
 
-@pytest.fixture(params=KINDS)
-def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
-    with make(request.param, tmp_path) as disk:
+@pytest.fixture
+def disk(kind: str, tmp_path: FilePath) -> Iterator[Disk]:
+    with make(kind, tmp_path) as disk:
         yield disk
 
 

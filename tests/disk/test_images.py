@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import uuid
-from pathlib import Path
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -22,32 +22,40 @@ from pyvhdmp.disk import NewImage
 from pyvhdmp.testing import set_last_error, substituted
 from pyvhdmp.vhd import MAX_SIZE, Footer
 from tests.support import windows
+from tests.support.files import FilePath, make_folders
 
-pytestmark = pytest.mark.windows
+pytestmark = pytest.mark.usefixtures("machine")
 
 SECONDS = 30
 SIZE = 1 << 20
 
 
-def test_make_fixed_vhd_makes_zeros_and_a_footer(tmp_path: Path) -> None:
+def refusing_driver(
+    code: int = constants.ERROR_CALL_NOT_IMPLEMENTED,
+) -> AbstractContextManager[None]:
+    """Have OpenVirtualDisk fail, as it does where there is no VHDMP."""
+    return substituted(virtdisk={"OpenVirtualDisk": lambda *_: code})
+
+
+def test_make_fixed_vhd_makes_zeros_and_a_footer(tmp_path: FilePath) -> None:
     path = tmp_path / "new.vhd"
     disk_id = make_fixed_vhd(path, SIZE)
     raw = path.read_bytes()
     assert raw[:SIZE] == bytes(SIZE)
     footer = Footer.parse(raw[SIZE:], file_size=len(raw))
     assert (footer.size, footer.disk_id) == (SIZE, disk_id)
-    with open_disk(path) as disk:
+    with open_disk(path, backend="fixed-vhd") as disk:
         assert isinstance(disk, FixedVhdDisk)
         assert disk.disk_id == disk_id
 
 
-def test_make_fixed_vhd_gives_each_disk_its_own_identity(tmp_path: Path) -> None:
+def test_make_fixed_vhd_gives_each_disk_its_own_identity(tmp_path: FilePath) -> None:
     first = make_fixed_vhd(tmp_path / "a.vhd", 512)
     assert first != make_fixed_vhd(tmp_path / "b.vhd", 512)
     assert isinstance(first, uuid.UUID)
 
 
-def test_make_fixed_vhd_never_overwrites(tmp_path: Path) -> None:
+def test_make_fixed_vhd_never_overwrites(tmp_path: FilePath) -> None:
     path = tmp_path / "precious.vhd"
     path.write_bytes(b"precious")
     with pytest.raises(FileExistsError) as caught:
@@ -57,14 +65,14 @@ def test_make_fixed_vhd_never_overwrites(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, -512, 1000, MAX_SIZE + 512])
-def test_make_fixed_vhd_refuses_a_size_and_leaves_no_file(tmp_path: Path, size: int) -> None:
+def test_make_fixed_vhd_refuses_a_size_and_leaves_no_file(tmp_path: FilePath, size: int) -> None:
     path = tmp_path / "new.vhd"
     with pytest.raises(InvalidInputError, match="VHD"):
         make_fixed_vhd(path, size)
     assert not path.exists()
 
 
-def test_make_fixed_vhd_leaves_no_file_when_it_fails(tmp_path: Path) -> None:
+def test_make_fixed_vhd_leaves_no_file_when_it_fails(tmp_path: FilePath) -> None:
     def full(*_: int) -> int:
         set_last_error(constants.ERROR_DISK_FULL)
         return 0
@@ -77,7 +85,7 @@ def test_make_fixed_vhd_leaves_no_file_when_it_fails(tmp_path: Path) -> None:
         assert not path.exists()
 
 
-def test_the_footer_of_a_new_image_is_its_last_byte_to_be_written(tmp_path: Path) -> None:
+def test_the_footer_of_a_new_image_is_its_last_byte_to_be_written(tmp_path: FilePath) -> None:
     path = tmp_path / "new.vhd"
     image = NewImage(str(path), SIZE, FixedVhdDisk)
     image.disk.write(0, b"\x11" * 512).result(SECONDS)
@@ -88,7 +96,7 @@ def test_the_footer_of_a_new_image_is_its_last_byte_to_be_written(tmp_path: Path
     assert path.read_bytes()[:512] == b"\x11" * 512
 
 
-def test_the_footer_is_no_part_of_the_disk(tmp_path: Path) -> None:
+def test_the_footer_is_no_part_of_the_disk(tmp_path: FilePath) -> None:
     path = tmp_path / "new.vhd"
     make_fixed_vhd(path, SIZE)
     with open_disk(path) as disk:
@@ -107,7 +115,7 @@ def test_the_footer_is_no_part_of_the_disk(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_is_no_raw_image_is_refused(
-    tmp_path: Path, content: bytes, reason: str
+    tmp_path: FilePath, content: bytes, reason: str
 ) -> None:
     path = tmp_path / "disk.img"
     path.write_bytes(content)
@@ -142,12 +150,12 @@ def vhd_with(offset: int, form: str, value: object) -> bytes:
     ],
 )
 def test_a_file_that_is_no_fixed_vhd_is_refused(
-    tmp_path: Path, content: bytes, reason: str
+    tmp_path: FilePath, content: bytes, reason: str
 ) -> None:
     path = tmp_path / "disk.vhd"
     path.write_bytes(content)
     with pytest.raises(InvalidInputError, match=reason) as caught:
-        open_disk(path)
+        open_disk(path, backend="fixed-vhd")
     assert caught.value.filename == str(path)
     path.unlink()
 
@@ -156,14 +164,33 @@ def test_a_file_that_is_no_fixed_vhd_is_refused(
     ("name", "kind"),
     [("disk.vhd", FixedVhdDisk), ("DISK.VHD", FixedVhdDisk), ("disk.img", RawDisk), ("d", RawDisk)],
 )
-def test_auto_goes_by_the_name(tmp_path: Path, name: str, kind: type) -> None:
+def test_auto_goes_by_the_name(tmp_path: FilePath, name: str, kind: type) -> None:
     path = tmp_path / name
     make_fixed_vhd(path, SIZE)
-    with open_disk(path) as disk:
+    with refusing_driver(), open_disk(path) as disk:
         assert type(disk) is kind
 
 
-def test_a_backend_can_be_chosen(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("disk_type", "kind"), [(3, "dynamic"), (4, "differencing")])
+@pytest.mark.parametrize("code", [constants.ERROR_CALL_NOT_IMPLEMENTED, 1314])
+def test_a_vhd_that_is_not_fixed_is_refused_with_the_drivers_own_error(
+    tmp_path: FilePath, disk_type: int, kind: str, code: int
+) -> None:
+    path = tmp_path / "disk.vhd"
+    path.write_bytes(vhd_with(60, ">I", disk_type))
+    with refusing_driver(code), pytest.raises(OSError, match="disk") as caught:
+        open_disk(path)
+    error = caught.value
+    assert error.filename == str(path)
+    if code == 1314:
+        assert windows.winerror(error) == code
+        assert f"a {kind} VHD needs Windows' VHDMP driver" in error.__notes__[-1]
+    else:
+        assert f"a {kind} VHD needs Windows' VHDMP driver, which does not work here" in str(error)
+        assert windows.winerror(error.__cause__) == code
+
+
+def test_a_backend_can_be_chosen(tmp_path: FilePath) -> None:
     path = tmp_path / "disk.bin"
     make_fixed_vhd(path, SIZE)
     with open_disk(path, backend="fixed-vhd") as disk:
@@ -173,19 +200,26 @@ def test_a_backend_can_be_chosen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["disk.vhdx", "disk.avhdx", "disk.vhds", "DISK.VHDX"])
-def test_what_only_the_driver_reads_is_refused_saying_so(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InvalidInputError, match="needs Windows' VHDMP driver"):
-        open_disk(tmp_path / name)
+def test_what_only_the_driver_reads_is_refused_saying_so(tmp_path: FilePath, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"")
+    with (
+        refusing_driver(),
+        pytest.raises(InvalidInputError, match="needs Windows' VHDMP driver") as caught,
+    ):
+        open_disk(path)
+    assert caught.value.filename == str(path)
+    path.unlink()
+    with refusing_driver(), pytest.raises(FileNotFoundError):
+        open_disk(path)
 
 
-def test_an_unknown_backend_is_named(tmp_path: Path) -> None:
+def test_an_unknown_backend_is_named(tmp_path: FilePath) -> None:
     with pytest.raises(InvalidInputError, match="not 'qcow2'"):
         open_disk(tmp_path / "disk.img", backend="qcow2")  # type: ignore[arg-type]  # that is the test
-    with pytest.raises(InvalidInputError, match="no disks through VHDMP"):
-        open_disk(tmp_path / "disk.vhd", backend="vhdmp")
 
 
-def test_missing_files_folders_and_wrong_paths(tmp_path: Path) -> None:
+def test_missing_files_folders_and_wrong_paths(tmp_path: FilePath) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         open_disk(tmp_path / "missing.img")
     assert caught.value.filename == str(tmp_path / "missing.img")
@@ -199,7 +233,7 @@ def test_missing_files_folders_and_wrong_paths(tmp_path: Path) -> None:
         open_disk(b"disk.img")  # type: ignore[arg-type]  # that is the test
 
 
-def test_a_file_that_is_written_elsewhere_is_refused_with_a_hint(tmp_path: Path) -> None:
+def test_a_file_that_is_written_elsewhere_is_refused_with_a_hint(tmp_path: FilePath) -> None:
     path = tmp_path / "disk.img"
     path.write_bytes(bytes(512))
     with open_disk(path), pytest.raises(PermissionError) as caught:
@@ -208,32 +242,34 @@ def test_a_file_that_is_written_elsewhere_is_refused_with_a_hint(tmp_path: Path)
     assert any("open elsewhere" in note for note in caught.value.__notes__)
 
 
-def test_many_can_read_one_file(tmp_path: Path) -> None:
+def test_many_can_read_one_file(tmp_path: FilePath) -> None:
     path = tmp_path / "disk.img"
     path.write_bytes(bytes(512))
     with open_disk(path, read_only=True) as first, open_disk(path, read_only=True) as second:
         assert first.read(0, 1).result(SECONDS) == second.read(0, 1).result(SECONDS)
 
 
-def test_a_path_of_more_than_260_characters_works(tmp_path: Path) -> None:
+def test_a_path_of_more_than_260_characters_works(tmp_path: FilePath) -> None:
     folder = tmp_path
     while len(str(folder)) < 300:
         folder = folder / ("x" * 50)
-    windows.make_folders(folder)
+    make_folders(folder)
     path = folder / "disk.vhd"
     make_fixed_vhd(path, SIZE)
     with open_disk(path) as disk:
         disk.write(0, b"\x01" * 512, fua=True).result(SECONDS)
 
 
-def test_handles_are_not_inheritable(tmp_path: Path) -> None:
+@pytest.mark.windows  # a simulated one has no processes that could inherit anything
+@pytest.mark.parametrize("machine", ["real"], indirect=True)
+def test_handles_are_not_inheritable(tmp_path: FilePath) -> None:
     path = tmp_path / "disk.img"
     path.write_bytes(bytes(512))
     with open_disk(path) as disk:
         assert not windows.is_inheritable(disk._file.handle)
 
 
-def test_a_volume_of_larger_sectors_is_served_buffered(tmp_path: Path) -> None:
+def test_a_volume_of_larger_sectors_is_served_buffered(tmp_path: FilePath) -> None:
     """Unbuffered reads of 512 bytes fail on a volume of 4096-byte sectors, as played here."""
     path = tmp_path / "disk.vhd"
     make_fixed_vhd(path, SIZE)
@@ -259,13 +295,13 @@ def test_a_volume_of_larger_sectors_is_served_buffered(tmp_path: Path) -> None:
 
     with (
         substituted(kernel32={"CreateFileW": create, "ReadFile": read}),
-        open_disk(path) as disk,
+        open_disk(path, backend="fixed-vhd") as disk,
     ):
         disk.write(3, b"\x33" * 1024).result(SECONDS)
         assert disk.read(3, 2).result(SECONDS) == b"\x33" * 1024
 
 
-def test_disk_errors_are_os_errors(tmp_path: Path) -> None:
+def test_disk_errors_are_os_errors(tmp_path: FilePath) -> None:
     path = tmp_path / "disk.img"
     path.write_bytes(b"")
     with pytest.raises(OSError, match="empty") as caught:

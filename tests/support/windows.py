@@ -1,4 +1,4 @@
-"""Real Windows things for the tests to work on: pipes, files, handle counts."""
+"""Things of the Windows in force, real or simulated, for the tests to work on: pipes, handles."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ import ctypes
 import itertools
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from types import FrameType
 from typing import Any
+
+from pyvhdmp import _win32
+from pyvhdmp._win32 import constants
+from pyvhdmp.testing import SimulatedWindows, simulated_virtdisk
+from tests.support.files import FilePath
 
 _kernel32: Any
 if sys.platform == "win32":
@@ -21,67 +27,78 @@ if sys.platform == "win32":
         *[ctypes.c_uint32] * 6,
         ctypes.c_size_t,
     ]
-    _kernel32.CreateFileW.restype = ctypes.c_size_t
-    _kernel32.CreateFileW.argtypes = [
-        ctypes.c_wchar_p,
-        *[ctypes.c_uint32] * 2,
-        ctypes.c_size_t,
-        *[ctypes.c_uint32] * 2,
-        ctypes.c_size_t,
-    ]
-    _kernel32.CloseHandle.argtypes = [ctypes.c_size_t]
     _kernel32.GetCurrentProcess.restype = ctypes.c_size_t
     _kernel32.GetProcessHandleCount.argtypes = [ctypes.c_size_t, ctypes.POINTER(ctypes.c_uint32)]
 
-INVALID_HANDLE_VALUE = (1 << 8 * ctypes.sizeof(ctypes.c_void_p)) - 1
-GENERIC_READ, GENERIC_WRITE = 0x80000000, 0x40000000
-FILE_FLAG_OVERLAPPED, FILE_FLAG_NO_BUFFERING = 0x40000000, 0x20000000
-OPEN_EXISTING = 3
+READ_AND_WRITE = constants.GENERIC_READ | constants.GENERIC_WRITE
 
 _numbers = itertools.count()
+_simulation: SimulatedWindows | None = None
 
 
-def _checked(handle: int) -> int:
-    if handle == INVALID_HANDLE_VALUE:
-        raise OSError(f"Windows error {_last_error()}")
+@contextlib.contextmanager
+def simulated(seed: int) -> Iterator[SimulatedWindows]:
+    """Have a simulated Windows in force for the length of a with block.
+
+    It has no VHDMP, like Wine, until `vhdmp()`.
+    """
+    global _simulation
+    with SimulatedWindows(seed, vhdmp=False) as simulation:
+        _simulation = simulation
+        try:
+            yield simulation
+        finally:
+            _simulation = None
+
+
+@contextlib.contextmanager
+def vhdmp() -> Iterator[None]:
+    """Have a simulated driver for virtual disks for the length of a with block."""
+    if _simulation is None:
+        with simulated_virtdisk():
+            yield
+    else:
+        _simulation.vhdmp = True
+        try:
+            yield
+        finally:
+            _simulation.vhdmp = False
+
+
+def _created(name: str, access: int, share_mode: int, flags: int) -> int:
+    windows = _win32.current()
+    handle = windows.kernel32.CreateFileW(
+        name, access, share_mode, 0, constants.OPEN_EXISTING, flags, 0
+    )
+    if handle == constants.INVALID_HANDLE_VALUE:
+        raise OSError(f"Windows error {windows.get_last_error()}")
     return handle
 
 
-def _last_error() -> int:
-    if sys.platform == "win32":
-        return ctypes.get_last_error()
-    raise NotImplementedError
-
-
-def create_file(path: str | Path, *, overlapped: bool = True, unbuffered: bool = False) -> int:
+def create_file(path: str | FilePath, *, overlapped: bool = True, unbuffered: bool = False) -> int:
     """Open a file that exists for reading and writing; return its handle."""
-    flags = (FILE_FLAG_OVERLAPPED if overlapped else 0) | (
-        FILE_FLAG_NO_BUFFERING if unbuffered else 0
+    flags = (constants.FILE_FLAG_OVERLAPPED if overlapped else 0) | (
+        constants.FILE_FLAG_NO_BUFFERING if unbuffered else 0
     )
-    return _checked(
-        _kernel32.CreateFileW(
-            os.fspath(path), GENERIC_READ | GENERIC_WRITE, 7, 0, OPEN_EXISTING, flags, 0
-        )
-    )
+    return _created(os.fspath(path), READ_AND_WRITE, 7, flags)
 
 
 def close_handle(handle: int) -> None:
     """Close a handle; raise if it is none."""
-    if not _kernel32.CloseHandle(handle):
-        raise OSError(f"Windows error {_last_error()}")
+    windows = _win32.current()
+    if not windows.kernel32.CloseHandle(handle):
+        raise OSError(f"Windows error {windows.get_last_error()}")
 
 
 def pipe_handles() -> tuple[int, int]:
-    """Return two ends of a named pipe, both overlapped. A read stays pending until a write."""
+    """Return two ends of a pipe, both overlapped. A read stays pending until a write."""
+    if _simulation is not None:
+        return _simulation.pipe()
     name = rf"\\.\pipe\pyvhdmp-test-{os.getpid()}-{next(_numbers)}"
-    duplex = 3 | FILE_FLAG_OVERLAPPED
-    server = _checked(_kernel32.CreateNamedPipeW(name, duplex, 0, 1, 1 << 16, 1 << 16, 0, 0))
-    client = _checked(
-        _kernel32.CreateFileW(
-            name, GENERIC_READ | GENERIC_WRITE, 0, 0, OPEN_EXISTING, FILE_FLAG_OVERLAPPED, 0
-        )
-    )
-    return server, client
+    duplex = 3 | constants.FILE_FLAG_OVERLAPPED
+    server: int = _kernel32.CreateNamedPipeW(name, duplex, 0, 1, 1 << 16, 1 << 16, 0, 0)
+    assert server != constants.INVALID_HANDLE_VALUE
+    return server, _created(name, READ_AND_WRITE, 0, constants.FILE_FLAG_OVERLAPPED)
 
 
 def handle_count() -> int:
@@ -89,12 +106,13 @@ def handle_count() -> int:
 
     Wine says 0. But it gives out the lowest handle that is free, so that one tells.
     """
+    if _simulation is not None:
+        return len(_simulation.open_handles)
     count = ctypes.c_uint32()
-    if not _kernel32.GetProcessHandleCount(_kernel32.GetCurrentProcess(), ctypes.byref(count)):
-        raise OSError(f"Windows error {_last_error()}")
+    assert _kernel32.GetProcessHandleCount(_kernel32.GetCurrentProcess(), ctypes.byref(count))
     if count.value:
         return count.value
-    lowest_free = _checked(_kernel32.CreateFileW("NUL", GENERIC_READ, 7, 0, OPEN_EXISTING, 0, 0))
+    lowest_free = _created("NUL", constants.GENERIC_READ, 7, 0)
     close_handle(lowest_free)
     return lowest_free // 4
 
@@ -102,9 +120,10 @@ def handle_count() -> int:
 def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
     """Wait for what another thread will bring about."""
     deadline = time.monotonic() + seconds
+    never = threading.Event()
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.005)
+        never.wait(0.005)  # unlike a sleep, a simulated Windows can tell this from computing
 
 
 @contextlib.contextmanager
@@ -132,14 +151,17 @@ def write_u32(address: int, value: int) -> None:
     ctypes.c_uint32.from_address(address).value = value
 
 
-def make_folders(path: Path) -> None:
-    """Make a folder of any length of path, and those above it."""
-    extended = Path("\\\\?\\" + str(path.absolute()))
-    extended.mkdir(parents=True, exist_ok=True)
+def is_in_simulation(frame: FrameType | None) -> bool:
+    """Whether a stack leads through a simulated kernel, which in reality has no frames."""
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith("pyvhdmp.testing."):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def is_inheritable(handle: int) -> bool:
-    """Whether child processes get a handle."""
+    """Whether child processes get a handle of a real Windows."""
     if sys.platform == "win32":
         return os.get_handle_inheritable(handle)
     raise NotImplementedError

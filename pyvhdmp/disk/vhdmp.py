@@ -1,0 +1,161 @@
+"""Disks behind Windows' own driver for virtual disks, VHDMP: every kind of VHD and VHDX.
+
+Rules:
+
+1. The handle that OpenVirtualDisk gives, and AttachVirtualDisk attaches raw, is the disk:
+   it takes overlapped reads and writes. The attachment ends when it is closed.
+2. It has one owner at any time: the `VirtualDisk` until the `OverlappedFile` has been
+   made, and that from then on.
+3. Others can resize the disk, and nothing notifies. Its size is asked for again whenever
+   somebody asks for it, waits for it, or wants to go past the end that was known.
+4. A question holds the handle as a request does, so that no close comes in between. It
+   is answered while it is asked. Should Windows post a packet for it all the same, that
+   is a stray, which the port ignores.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from pyvhdmp.completion import CompletionPort
+from pyvhdmp.disk.base import Disk, UnmapBehavior
+from pyvhdmp.disk.probe import takes_pages
+from pyvhdmp.disk.resize import ResizeWatch
+from pyvhdmp.overlapped import OverlappedFile
+from pyvhdmp.virtual_disk import VirtualDisk, virtual_size
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["VhdmpDisk"]
+
+
+class VhdmpDisk(Disk):
+    """A virtual disk of any kind, opened and attached through virtdisk.dll.
+
+    Windows wants a process that is run as administrator for that. `unmap` is checked, and
+    has no effect.
+    """
+
+    disk_type: ClassVar[str] = "vhdmp"
+
+    def __init__(
+        self,
+        file: OverlappedFile,
+        *,
+        path: str,
+        size: int,
+        sector_size: int,
+        physical_sector_size: int,
+        disk_id: uuid.UUID | None,
+        read_only: bool,
+        scatter: bool,
+    ) -> None:
+        super().__init__(
+            file,
+            path=path,
+            size=size,
+            sector_size=sector_size,
+            physical_sector_size=physical_sector_size,
+            disk_id=disk_id,
+            read_only=read_only,
+            scatter=scatter,
+            unmap_behavior=UnmapBehavior.IGNORED,
+        )
+        self._resize_watch = ResizeWatch(self._count_sectors)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        read_only: bool = False,
+        cached_io: bool = False,
+        port: CompletionPort | None = None,
+    ) -> Self:
+        """Open a virtual disk file, attach it raw, and return the disk in it.
+
+        `cached_io`: through Windows' cache, and not written through. `port`: the completion
+        port to use, by default the process's.
+
+        Raises as `VirtualDisk.open` and `VirtualDisk.attach_raw` do.
+        """
+        disk = cls.attach(path, read_only=read_only, cached_io=cached_io)
+        return cls.take_over(disk, read_only=read_only, port=port)
+
+    @staticmethod
+    def attach(
+        path: str | os.PathLike[str], *, read_only: bool, cached_io: bool = False
+    ) -> VirtualDisk:
+        """Return a virtual disk, attached raw: the part of `open` that wants VHDMP and rights."""
+        disk = VirtualDisk.open(path, read_only=read_only, cached_io=cached_io)
+        try:
+            disk.attach_raw(read_only=read_only)
+        except BaseException:
+            disk.close()
+            raise
+        return disk
+
+    @classmethod
+    def take_over(
+        cls, disk: VirtualDisk, *, read_only: bool, port: CompletionPort | None = None
+    ) -> Self:
+        """Return the disk behind a `VirtualDisk` that is attached raw, and is closed by that.
+
+        Whatever is raised, the handle is closed.
+        """
+        file = None
+        try:
+            info = disk.info
+            file = OverlappedFile(disk.handle, port=port)
+            disk.release()
+        except BaseException:
+            if file is None:
+                disk.close()
+            else:
+                if not disk.closed:
+                    disk.release()
+                file.close()
+            raise
+        try:
+            return cls(
+                file,
+                path=disk.path,
+                size=info.virtual_size,
+                sector_size=info.sector_size,
+                physical_sector_size=info.physical_sector_size,
+                disk_id=info.disk_id,
+                read_only=read_only,
+                scatter=takes_pages(file),
+            )
+        except BaseException:
+            file.close()
+            raise
+
+    def _look_again(self) -> None:
+        self._count_sectors()
+
+    def _count_sectors(self) -> int:
+        """Ask for the number of sectors. A closed disk keeps the last one."""
+        question = _Question()
+        try:
+            try:
+                self._file.enter(question)
+            except ValueError:
+                return self._sector_count
+            size = virtual_size(self._file.port.windows, self._file.handle, self._path)
+            self._sector_count = size // self._sector_size
+        finally:
+            self._file.leave(question)
+        return self._sector_count
+
+
+class _Question:
+    """A question to the driver, while which the handle stays open."""
+
+    is_idle: Final = False
+
+    def cancel(self) -> None:
+        """Nothing to do: the answer comes at once."""

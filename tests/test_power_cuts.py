@@ -1,0 +1,91 @@
+"""A copy whose power is cut, at each of its I/Os in turn: whole, or not there."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from pyvhdmp.cli import main
+from pyvhdmp.errors import InvalidInputError
+from pyvhdmp.testing import SimulatedWindows
+from pyvhdmp.vhd import FOOTER_SIZE, Footer
+
+SECTORS = 200
+CONTENT = random.Random(1).randbytes(SECTORS * 512)
+OLD = random.Random(2).randbytes(512 * 7)
+
+
+def vhd(content: bytes) -> bytes:
+    return content + Footer(len(content)).pack()
+
+
+def payload(name: str, raw: bytes) -> bytes | None:
+    """Return the disk in a file, None if it is none: no footer, or one for another size."""
+    if ".vhd" not in name:
+        return raw
+    try:
+        Footer.parse(raw[-FOOTER_SIZE:], file_size=len(raw))
+    except InvalidInputError:
+        return None
+    return raw[:-FOOTER_SIZE]
+
+
+def cut_copies(
+    source: str, target: str, old: bytes | None, options: list[str]
+) -> Iterator[SimulatedWindows]:
+    """Yield what each cut has left, from the first I/O to the one that comes too late."""
+    for number in range(1, 10_000):
+        with SimulatedWindows(seed=number, vhdmp=False, cache_size=64 * 1024) as windows:
+            windows.files[source] = vhd(CONTENT) if source.endswith(".vhd") else CONTENT
+            if old is not None:
+                windows.files[target] = old
+                windows.files[target + ".partial"] = OLD * 40  # of a copy that was killed
+            windows.power_cut(after=number, restart=False)
+            code = main(["copy", source, target, "--io-size", "4K", "--queue-depth", "4", *options])
+            assert code == (1 if windows.power_cuts else 0)
+            windows.restart()
+            yield windows
+            if not windows.power_cuts:
+                return
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "old", "options"),
+    [
+        ("in.img", "out.vhd", None, []),
+        ("in.img", "out.vhd", vhd(OLD), ["--force", "--verify"]),
+        ("in.vhd", "out.img", OLD, ["--force"]),
+        ("in.vhd", "out.img", None, ["--verify"]),
+    ],
+    ids=["to a new VHD", "over a VHD", "over an image", "to a new image"],
+)
+def test_a_power_cut_at_any_io_leaves_the_new_target_the_old_one_or_none(
+    source: str,
+    target: str,
+    old: bytes | None,
+    options: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    outcomes = set()
+    cuts = 0
+    for windows in cut_copies(source, target, old, options):
+        cuts += windows.power_cuts
+        left = windows.files.get(target)
+        if left is None:
+            assert old is None, f"cut {cuts}: the old target is gone"
+            outcomes.add("none")
+        elif old is not None and left == old:
+            outcomes.add("old")
+        else:
+            assert payload(target, left) == CONTENT, f"cut {cuts}: {target} looks finished"
+            outcomes.add("new")
+        partial = windows.files.get(target + ".partial")
+        if partial is not None and target.endswith(".vhd"):
+            found = payload(target, partial)
+            assert found in (None, CONTENT), f"cut {cuts}: the partial file looks finished"
+        assert windows.files[source].startswith(CONTENT)
+    assert cuts > 2 * SECTORS * 512 // 4096  # each read and each write was hit
+    assert outcomes == {"new", "none" if old is None else "old"}
+    assert "Traceback" not in capsys.readouterr().err
