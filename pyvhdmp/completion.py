@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     from pyvhdmp.overlapped import OverlappedFile
 
-__all__ = ["CompletionPort", "Operation", "wait_interruptibly"]
+__all__ = ["CompletionPort", "KernelCall", "wait_interruptibly"]
 
 NOT_CALLED: Final = 0xEFBEADDE
 """OVERLAPPED.Internal before the call: a status with the customer bit, so none of Windows'."""
@@ -79,7 +79,7 @@ class _Key(enum.IntEnum):
     STOP = 3
 
 
-class Operation:
+class KernelCall:
     """One call into the kernel, from before it is made until its packet is dequeued.
 
     `slot` is set for exactly as long as the kernel may use it, and is written
@@ -111,7 +111,7 @@ class _Register:
         self.windows = windows
         self.handle = handle
         self.slots = SlotPool()
-        self.operations: dict[int, Operation] = {}
+        self.operations: dict[int, KernelCall] = {}
         self.peak_in_flight = 0
         self.calls_made = 0
         self.strays = 0
@@ -119,7 +119,7 @@ class _Register:
         self._soon: deque[Callable[[], object]] = deque()
         self._over = False
 
-    def add(self, operation: Operation, address: int) -> None:
+    def add(self, operation: KernelCall, address: int) -> None:
         """Enter an operation, before its call."""
         with self._lock:
             self.operations[address] = operation
@@ -136,7 +136,7 @@ class _Register:
             with self._lock:
                 self.peak_in_flight = max(self.peak_in_flight, depth)
 
-    def remove(self, operation: Operation, address: int) -> bool:
+    def remove(self, operation: KernelCall, address: int) -> bool:
         """Take an operation out; False for all but the first who tries."""
         with self._lock:
             if self.operations.get(address) is not operation:
@@ -255,7 +255,9 @@ class CompletionPort:
         self._files: weakref.WeakSet[OverlappedFile] = weakref.WeakSet()
         self._flush_executor: ThreadPoolExecutor | None = None
         self.slots = self._register.slots
-        self.bounce = BouncePool(bounce_budget, self.call_soon)
+        # Nothing here refers back to the port, so it ends with its last user, and waits for
+        # no garbage collection.
+        self.bounce = BouncePool(bounce_budget, self._register.call_soon)
         self._thread = threading.Thread(target=self._register.run, name="pyvhdmp-port", daemon=True)
         try:
             self._thread.start()
@@ -359,11 +361,11 @@ class CompletionPort:
         """A call has returned pending."""
         self._register.note_pending()
 
-    def register(self, operation: Operation, slot: Slot) -> None:
+    def register(self, operation: KernelCall, slot: Slot) -> None:
         """Enter an operation, before its call."""
         self._register.add(operation, slot.address)
 
-    def withdraw(self, operation: Operation, slot: Slot) -> bool:
+    def withdraw(self, operation: KernelCall, slot: Slot) -> bool:
         """Take an operation out whose call failed; False if a packet came all the same."""
         return self._register.remove(operation, slot.address)
 

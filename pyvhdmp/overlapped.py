@@ -35,7 +35,7 @@ from pyvhdmp._win32.structures import (
     SEGMENT_SIZE,
 )
 from pyvhdmp.buffers import PAGE_SIZE, Block
-from pyvhdmp.completion import NOT_CALLED, CompletionPort, Operation, wait_interruptibly
+from pyvhdmp.completion import NOT_CALLED, CompletionPort, KernelCall, wait_interruptibly
 from pyvhdmp.errors import InvalidInputError, is_success, status_error, windows_error
 from pyvhdmp.futures import IoFuture
 from pyvhdmp.slots import MAX_SEGMENTS, Slot, pack_segments
@@ -311,14 +311,14 @@ class OverlappedFile:
             self._end_if_idle()
 
     def submit(
-        self, operation: Operation, call: Call, address: int, length: int, offset: int
+        self, operation: KernelCall, call: Call, address: int, length: int, offset: int
     ) -> None:
         """Make one call over contiguous memory. `operation.finish` follows, once."""
         bound = partial(call, self._handle, address, length, 0)
         self._start(operation, self._port.slots.take(), bound, offset)
 
     def submit_pages(
-        self, operation: Operation, call: Call, pages: Sequence[int], offset: int
+        self, operation: KernelCall, call: Call, pages: Sequence[int], offset: int
     ) -> None:
         """Make one scatter or gather call over up to MAX_SEGMENTS pages, by their addresses."""
         slot = self._port.slots.take()
@@ -327,7 +327,7 @@ class OverlappedFile:
         bound = partial(call, self._handle, slot.segments_address, length, 0)
         self._start(operation, slot, bound, offset)
 
-    def cancel_operation(self, operation: Operation) -> None:
+    def cancel_operation(self, operation: KernelCall) -> None:
         """Ask the kernel to cancel one operation. Its packet comes all the same."""
         with self._lock:
             operation.cancel_wanted = True
@@ -335,7 +335,7 @@ class OverlappedFile:
                 # ERROR_NOT_FOUND: it is over already, or not begun (rule 4).
                 self._windows.kernel32.CancelIoEx(self._handle, operation.slot.address)
 
-    def release_slot(self, operation: Operation) -> None:
+    def release_slot(self, operation: KernelCall) -> None:
         """Detach and reuse the slot of an operation that the kernel has let go of."""
         with self._lock:
             slot, operation.slot = operation.slot, None
@@ -405,7 +405,7 @@ class OverlappedFile:
         return status
 
     def _start(
-        self, operation: Operation, slot: Slot, call: Callable[[int], int], offset: int
+        self, operation: KernelCall, slot: Slot, call: Callable[[int], int], offset: int
     ) -> None:
         """Make a call: `call` is the bare function with all arguments but the OVERLAPPED."""
         OVERLAPPED_STRUCT.pack_into(
@@ -436,7 +436,7 @@ class OverlappedFile:
                 operation.begun = False
             raise
 
-    def _called(self, operation: Operation, slot: Slot, outcome: list[int]) -> None:
+    def _called(self, operation: KernelCall, slot: Slot, outcome: list[int]) -> None:
         """The call has been made: what it returned, and the last error."""
         succeeded, code = outcome
         if not succeeded and code not in (constants.ERROR_IO_PENDING, constants.ERROR_MORE_DATA):
@@ -449,7 +449,7 @@ class OverlappedFile:
             # By now the operation may be finished, and the slot another's (rule 3).
             self.cancel_operation(operation)
 
-    def _fail(self, operation: Operation, slot: Slot, code: int) -> None:
+    def _fail(self, operation: KernelCall, slot: Slot, code: int) -> None:
         """On the completion thread: no packet will come for an operation, as its call failed."""
         if self._port.withdraw(operation, slot):
             self.release_slot(operation)
@@ -520,7 +520,7 @@ class OverlappedFile:
             self._ended.set()
 
 
-class _Transfer(Operation):
+class _Transfer(KernelCall):
     """One call whose future tells the bytes transferred: a read, a write, a control."""
 
     __slots__ = ("_function", "_pins", "future", "segments")

@@ -25,7 +25,7 @@ from typing import Final, Generic, TypeVar
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32.memory import Pin, copy_memory
 from pyvhdmp.buffers import Block
-from pyvhdmp.completion import Operation
+from pyvhdmp.completion import KernelCall
 from pyvhdmp.disk.plan import Part
 from pyvhdmp.errors import ShortTransferError, windows_error
 from pyvhdmp.futures import IoFuture
@@ -232,7 +232,7 @@ class Request(Generic[T]):
             self.file.leave(self)
 
 
-class _PartOperation(Operation):
+class _PartOperation(KernelCall):
     """One part: directly in the caller's pages, or through a bounce block."""
 
     __slots__ = ("_block", "_part", "_request")
