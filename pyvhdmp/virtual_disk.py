@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pyvhdmp import files
 from pyvhdmp._win32 import Handle, Windows, constants, current
+from pyvhdmp._win32 import virtdisk_enums as enums
 from pyvhdmp._win32.memory import address_of, wide_text
 from pyvhdmp._win32.structures import WCHAR_SIZE
 from pyvhdmp._win32.virtdisk_structures import (
@@ -125,15 +126,15 @@ _SUFFIXES: Final = {
     ".vhds": VirtualDiskFormat.VHD_SET,
 }
 _DEVICES: Final = {
-    VirtualDiskFormat.VHD: constants.VIRTUAL_STORAGE_TYPE_DEVICE_VHD,
-    VirtualDiskFormat.VHDX: constants.VIRTUAL_STORAGE_TYPE_DEVICE_VHDX,
-    VirtualDiskFormat.VHD_SET: constants.VIRTUAL_STORAGE_TYPE_DEVICE_VHDSET,
+    VirtualDiskFormat.VHD: enums.VIRTUAL_STORAGE_TYPE_DEVICE_VHD,
+    VirtualDiskFormat.VHDX: enums.VIRTUAL_STORAGE_TYPE_DEVICE_VHDX,
+    VirtualDiskFormat.VHD_SET: enums.VIRTUAL_STORAGE_TYPE_DEVICE_VHDSET,
 }
 _FORMATS: Final = {device: format for format, device in _DEVICES.items()}
 _TYPES: Final = {
-    constants.PROVIDER_SUBTYPE_FIXED: VirtualDiskType.FIXED,
-    constants.PROVIDER_SUBTYPE_DYNAMIC: VirtualDiskType.DYNAMIC,
-    constants.PROVIDER_SUBTYPE_DIFFERENCING: VirtualDiskType.DIFFERENCING,
+    enums.PROVIDER_SUBTYPE_FIXED: VirtualDiskType.FIXED,
+    enums.PROVIDER_SUBTYPE_DYNAMIC: VirtualDiskType.DYNAMIC,
+    enums.PROVIDER_SUBTYPE_DIFFERENCING: VirtualDiskType.DIFFERENCING,
 }
 _TOO_SMALL: Final = (constants.ERROR_INSUFFICIENT_BUFFER, constants.ERROR_MORE_DATA)
 
@@ -184,19 +185,19 @@ class VirtualDisk:
         `PermissionError` for a file that is open elsewhere, and others.
         """
         windows, name = current(), files.checked_path(path)
-        parameters = OPEN_VIRTUAL_DISK_PARAMETERS(Version=constants.OPEN_VIRTUAL_DISK_VERSION_2)
+        parameters = OPEN_VIRTUAL_DISK_PARAMETERS(Version=enums.OPEN_VIRTUAL_DISK_VERSION.VERSION_2)
         parameters.Version2.GetInfoOnly = info_only
         parameters.Version2.ReadOnly = read_only
         parameters.Version2.ResiliencyGuid = GUID.of(uuid.uuid4())
-        flags = constants.OPEN_VIRTUAL_DISK_FLAG_CACHED_IO if cached_io else 0
+        flags = enums.OPEN_VIRTUAL_DISK_FLAG.CACHED_IO if cached_io else 0
         if no_parents:
-            flags |= constants.OPEN_VIRTUAL_DISK_FLAG_NO_PARENTS
+            flags |= enums.OPEN_VIRTUAL_DISK_FLAG.NO_PARENTS
         storage_type = _storage_type(_SUFFIXES.get(_suffix(name)))
         handle = HANDLE_CELL()
         code = windows.virtdisk.OpenVirtualDisk(
             address_of(storage_type),
             _absolute(windows, name),
-            constants.VIRTUAL_DISK_ACCESS_NONE,
+            enums.VIRTUAL_DISK_ACCESS.NONE,
             flags,
             address_of(parameters),
             address_of(handle),
@@ -226,7 +227,7 @@ class VirtualDisk:
         name = files.checked_path(path)
         parameters = _create_parameters(name, disk_id)
         _set_size(parameters, name, size, sector_size)
-        flags = constants.CREATE_VIRTUAL_DISK_FLAG_FULL_PHYSICAL_ALLOCATION
+        flags = enums.CREATE_VIRTUAL_DISK_FLAG.FULL_PHYSICAL_ALLOCATION
         return cls._create(name, flags, parameters)
 
     @classmethod
@@ -281,7 +282,7 @@ class VirtualDisk:
         code = windows.virtdisk.CreateVirtualDisk(
             address_of(storage_type),
             _absolute(windows, name),
-            constants.VIRTUAL_DISK_ACCESS_NONE,
+            enums.VIRTUAL_DISK_ACCESS.NONE,
             0,  # the security descriptor that the folder gives
             flags,
             0,
@@ -382,10 +383,12 @@ class VirtualDisk:
             raise InvalidInputError.because(
                 "a disk opened with info_only=True cannot be attached", self._path
             )
-        parameters = ATTACH_VIRTUAL_DISK_PARAMETERS(Version=constants.ATTACH_VIRTUAL_DISK_VERSION_1)
-        flags = constants.ATTACH_VIRTUAL_DISK_FLAG_NO_LOCAL_HOST
+        parameters = ATTACH_VIRTUAL_DISK_PARAMETERS(
+            Version=enums.ATTACH_VIRTUAL_DISK_VERSION.VERSION_1
+        )
+        flags = enums.ATTACH_VIRTUAL_DISK_FLAG.NO_LOCAL_HOST
         if read_only or self._read_only:
-            flags |= constants.ATTACH_VIRTUAL_DISK_FLAG_READ_ONLY
+            flags |= enums.ATTACH_VIRTUAL_DISK_FLAG.READ_ONLY
         with self._lock:
             code = self._windows.virtdisk.AttachVirtualDisk(
                 self.handle, 0, flags, 0, address_of(parameters), 0
@@ -437,7 +440,7 @@ def _storage_type(format: VirtualDiskFormat | None) -> VIRTUAL_STORAGE_TYPE:
     """Return how Windows names a format. None has it look into the file."""
     if format is None:
         return VIRTUAL_STORAGE_TYPE()  # DEVICE_UNKNOWN, VENDOR_UNKNOWN
-    vendor = GUID.of(constants.VIRTUAL_STORAGE_TYPE_VENDOR_MICROSOFT)
+    vendor = GUID.of(enums.VIRTUAL_STORAGE_TYPE_VENDOR_MICROSOFT)
     return VIRTUAL_STORAGE_TYPE(DeviceId=_DEVICES[format], VendorId=vendor)
 
 
@@ -454,7 +457,7 @@ def _limits(path: str) -> _Limits:
 
 def _create_parameters(path: str, disk_id: uuid.UUID | None) -> CREATE_VIRTUAL_DISK_PARAMETERS:
     _limits(path)
-    parameters = CREATE_VIRTUAL_DISK_PARAMETERS(Version=constants.CREATE_VIRTUAL_DISK_VERSION_2)
+    parameters = CREATE_VIRTUAL_DISK_PARAMETERS(Version=enums.CREATE_VIRTUAL_DISK_VERSION.VERSION_2)
     if disk_id is not None:
         parameters.Version2.UniqueId = GUID.of(disk_id)
     parameters.Version2.ResiliencyGuid = GUID.of(uuid.uuid4())
@@ -502,7 +505,7 @@ def virtual_size(windows: Windows, handle: int, path: str) -> int:
     For whoever keeps the handle open meanwhile. Raises the `OSError` of
     GetVirtualDiskInformation; `path` is for that.
     """
-    info = _ask(windows, handle, path, constants.GET_VIRTUAL_DISK_INFO_SIZE)
+    info = _ask(windows, handle, path, enums.GET_VIRTUAL_DISK_INFO_VERSION.SIZE)
     return info.Size.VirtualSize
 
 
@@ -516,19 +519,21 @@ def _ask(windows: Windows, handle: int, path: str, what: int) -> GET_VIRTUAL_DIS
 
 
 def _info(windows: Windows, handle: int, path: str) -> VirtualDiskInfo:
-    size = _ask(windows, handle, path, constants.GET_VIRTUAL_DISK_INFO_SIZE).Size
-    storage = _ask(windows, handle, path, constants.GET_VIRTUAL_DISK_INFO_VIRTUAL_STORAGE_TYPE)
-    subtype = _ask(windows, handle, path, constants.GET_VIRTUAL_DISK_INFO_PROVIDER_SUBTYPE)
-    physical = _ask(windows, handle, path, constants.GET_VIRTUAL_DISK_INFO_VHD_PHYSICAL_SECTOR_SIZE)
+    size = _ask(windows, handle, path, enums.GET_VIRTUAL_DISK_INFO_VERSION.SIZE).Size
+    storage = _ask(windows, handle, path, enums.GET_VIRTUAL_DISK_INFO_VERSION.VIRTUAL_STORAGE_TYPE)
+    subtype = _ask(windows, handle, path, enums.GET_VIRTUAL_DISK_INFO_VERSION.PROVIDER_SUBTYPE)
+    physical = _ask(
+        windows, handle, path, enums.GET_VIRTUAL_DISK_INFO_VERSION.VHD_PHYSICAL_SECTOR_SIZE
+    )
     device = storage.VirtualStorageType.DeviceId
     if device not in _FORMATS:
         raise InvalidInputError.because(f"a virtual disk of an unknown format, {device}", path)
     format, disk_type = _FORMATS[device], _TYPES.get(subtype.ProviderSubtype)
     if format is VirtualDiskFormat.VHD:
-        what = constants.GET_VIRTUAL_DISK_INFO_IDENTIFIER
+        what = enums.GET_VIRTUAL_DISK_INFO_VERSION.IDENTIFIER
         disk_id = _ask(windows, handle, path, what).Identifier.uuid()
     else:
-        what = constants.GET_VIRTUAL_DISK_INFO_VIRTUAL_DISK_ID
+        what = enums.GET_VIRTUAL_DISK_INFO_VERSION.VIRTUAL_DISK_ID
         disk_id = _ask(windows, handle, path, what).VirtualDiskId.uuid()
     parents: tuple[str, ...] = ()
     is_found = False
@@ -554,7 +559,7 @@ def _parents(windows: Windows, handle: int, path: str) -> tuple[bool, tuple[str,
 
     def call(block: Block, size: int) -> tuple[int, int]:
         info = GET_VIRTUAL_DISK_INFO.from_buffer(block.memory)
-        info.Version = constants.GET_VIRTUAL_DISK_INFO_PARENT_LOCATION
+        info.Version = enums.GET_VIRTUAL_DISK_INFO_VERSION.PARENT_LOCATION
         cell = ULONG_CELL(size)
         code = function(handle, address_of(cell), address_of(info), 0)
         return code, cell.Value

@@ -16,6 +16,7 @@ from pyvhdmp import (
     VirtualDiskType,
 )
 from pyvhdmp._win32 import constants
+from pyvhdmp._win32 import virtdisk_enums as enums
 from tests.support import windows
 from tests.support.vhdmp import DISK_ID, Driver
 
@@ -305,14 +306,14 @@ def test_info(driver: Driver) -> None:
 def test_the_file_says_what_format_it_has_and_each_keeps_its_identity_elsewhere(
     driver: Driver,
 ) -> None:
-    driver.device, driver.subtype = constants.VIRTUAL_STORAGE_TYPE_DEVICE_VHD, 2
+    driver.device, driver.subtype = enums.VIRTUAL_STORAGE_TYPE_DEVICE_VHD, 2
     with VirtualDisk.open("a") as disk:
         info = disk.info
     assert (info.format, info.disk_type) == (VirtualDiskFormat.VHD, VirtualDiskType.FIXED)
     assert info.disk_id == DISK_ID
     asked = {call.what for call in driver.calls}
-    assert constants.GET_VIRTUAL_DISK_INFO_IDENTIFIER in asked
-    assert constants.GET_VIRTUAL_DISK_INFO_VIRTUAL_DISK_ID not in asked
+    assert enums.GET_VIRTUAL_DISK_INFO_VERSION.IDENTIFIER in asked
+    assert enums.GET_VIRTUAL_DISK_INFO_VERSION.VIRTUAL_DISK_ID not in asked
 
 
 @pytest.mark.parametrize(
@@ -327,7 +328,7 @@ def test_the_file_says_what_format_it_has_and_each_keeps_its_identity_elsewhere(
 def test_the_parent_of_a_differencing_disk(
     driver: Driver, parents: list[str], found: bool, path: str | None, candidates: tuple[str, ...]
 ) -> None:
-    driver.subtype = constants.PROVIDER_SUBTYPE_DIFFERENCING
+    driver.subtype = enums.PROVIDER_SUBTYPE_DIFFERENCING
     driver.parents, driver.parent_found = parents, found
     with VirtualDisk.open("a.avhdx", no_parents=not found) as disk:
         info = disk.info

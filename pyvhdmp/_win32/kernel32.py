@@ -1,7 +1,7 @@
-"""kernel32.dll: files, completion ports, overlapped I/O.
+"""kernel32.dll: files, completion ports, overlapped I/O, events.
 
 The source of each signature is the function's page in Microsoft's Win32
-documentation (fileapi.h, ioapiset.h, winbase.h, handleapi.h).
+documentation (fileapi.h, ioapiset.h, winbase.h, handleapi.h, synchapi.h).
 """
 
 from __future__ import annotations
@@ -79,6 +79,14 @@ class Kernel32(Protocol):
         /,
     ) -> int: ...
     def CancelIoEx(self, file: int, overlapped: int, /) -> int: ...
+    def GetOverlappedResult(
+        self, file: int, overlapped: int, transferred: int, wait: int, /
+    ) -> int: ...
+
+    def CreateEventW(
+        self, security_attributes: int, manual_reset: int, initial_state: int, name: int, /
+    ) -> int: ...
+    def WaitForSingleObject(self, object: int, milliseconds: int, /) -> int: ...
 
 
 PROTOTYPES: Final[dict[str, Prototype]] = {
@@ -100,6 +108,9 @@ PROTOTYPES: Final[dict[str, Prototype]] = {
     "WriteFileGather": (BOOL, POINTER, POINTER, DWORD, POINTER, POINTER),
     "DeviceIoControl": (BOOL, POINTER, DWORD, POINTER, DWORD, POINTER, DWORD, POINTER, POINTER),
     "CancelIoEx": (BOOL, POINTER, POINTER),
+    "GetOverlappedResult": (BOOL, POINTER, POINTER, POINTER, BOOL),
+    "CreateEventW": (POINTER, POINTER, BOOL, BOOL, POINTER),
+    "WaitForSingleObject": (DWORD, POINTER, DWORD),
 }
 
 

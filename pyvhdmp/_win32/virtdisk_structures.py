@@ -42,6 +42,13 @@ class ULONG_CELL(ctypes.Structure):
     Value: int
 
 
+class ULONG64_CELL(ctypes.Structure):
+    """Where a function puts a long size: 8 bytes."""
+
+    _fields_: ClassVar[Fields] = [("Value", ULONGLONG)]
+    Value: int
+
+
 class GUID(ctypes.Structure):
     """guiddef.h, 16 bytes, aligned to 4."""
 
@@ -138,6 +145,12 @@ _CREATE_3: Final[Fields] = [
 
 class _CreateVersion1(ctypes.Structure):
     _fields_: ClassVar[Fields] = [*_CREATE, ("ParentPath", PCWSTR), ("SourcePath", PCWSTR)]
+    UniqueId: GUID
+    MaximumSize: int
+    BlockSizeInBytes: int
+    SectorSizeInBytes: int
+    ParentPath: str | None
+    SourcePath: str | None
 
 
 class _CreateVersion2(ctypes.Structure):
@@ -157,6 +170,19 @@ class _CreateVersion2(ctypes.Structure):
 
 class _CreateVersion3(ctypes.Structure):
     _fields_: ClassVar[Fields] = _CREATE_3
+    UniqueId: GUID
+    MaximumSize: int
+    BlockSizeInBytes: int
+    SectorSizeInBytes: int
+    PhysicalSectorSizeInBytes: int
+    ParentPath: str | None
+    SourcePath: str | None
+    OpenFlags: int
+    ParentVirtualStorageType: VIRTUAL_STORAGE_TYPE
+    SourceVirtualStorageType: VIRTUAL_STORAGE_TYPE
+    ResiliencyGuid: GUID
+    SourceLimitPath: str | None
+    BackingStorageType: VIRTUAL_STORAGE_TYPE
 
 
 class _CreateVersion4(ctypes.Structure):
@@ -197,6 +223,8 @@ class _AttachVersion2(ctypes.Structure):
         ("RestrictedOffset", ULONGLONG),
         ("RestrictedLength", ULONGLONG),
     ]
+    RestrictedOffset: int
+    RestrictedLength: int
 
 
 class _AttachVersions(ctypes.Union):
@@ -240,6 +268,9 @@ class _PhysicalDisk(ctypes.Structure):
         ("PhysicalSectorSize", ULONG),
         ("IsRemote", BOOL),
     ]
+    LogicalSectorSize: int
+    PhysicalSectorSize: int
+    IsRemote: int
 
 
 class _ChangeTrackingState(ctypes.Structure):
@@ -248,6 +279,8 @@ class _ChangeTrackingState(ctypes.Structure):
         ("NewerChanges", BOOL),
         ("MostRecentId", WCHAR),  # and as many more as there is room for
     ]
+    Enabled: int
+    NewerChanges: int
 
 
 class _Infos(ctypes.Union):
@@ -279,13 +312,382 @@ class GET_VIRTUAL_DISK_INFO(ctypes.Structure):
     Size: _Size
     Identifier: GUID
     ParentLocation: _ParentLocation
+    ParentIdentifier: GUID
+    ParentTimestamp: int
     VirtualStorageType: VIRTUAL_STORAGE_TYPE
     ProviderSubtype: int
+    Is4kAligned: int
+    IsLoaded: int
+    PhysicalDisk: _PhysicalDisk
     VhdPhysicalSectorSize: int
+    SmallestSafeVirtualSize: int
+    FragmentationPercentage: int
     VirtualDiskId: GUID
+    ChangeTrackingState: _ChangeTrackingState
 
 
 PARENT_LOCATION_AT: Final = 12
 """Where the text of a PARENT_LOCATION begins in a GET_VIRTUAL_DISK_INFO."""
+MOST_RECENT_ID_AT: Final = 16
+"""Where the text of a CHANGE_TRACKING_STATE begins in a GET_VIRTUAL_DISK_INFO."""
 
 INFO_SIZE: Final = ctypes.sizeof(GET_VIRTUAL_DISK_INFO)
+
+
+class _ParentPathWithDepth(ctypes.Structure):
+    _fields_: ClassVar[Fields] = [("ChildDepth", ULONG), ("ParentFilePath", PCWSTR)]
+    ChildDepth: int
+    ParentFilePath: str | None
+
+
+class _ParentLocator(ctypes.Structure):
+    _fields_: ClassVar[Fields] = [("LinkageId", GUID), ("ParentFilePath", PCWSTR)]
+    LinkageId: GUID
+    ParentFilePath: str | None
+
+
+class _NewInfos(ctypes.Union):
+    _fields_: ClassVar[Fields] = [
+        ("ParentFilePath", PCWSTR),
+        ("UniqueIdentifier", GUID),
+        ("ParentPathWithDepthInfo", _ParentPathWithDepth),
+        ("VhdPhysicalSectorSize", ULONG),
+        ("VirtualDiskId", GUID),
+        ("ChangeTrackingEnabled", BOOL),
+        ("ParentLocator", _ParentLocator),
+    ]
+
+
+class SET_VIRTUAL_DISK_INFO(ctypes.Structure):
+    """virtdisk.h, 32 [24] bytes."""
+
+    _anonymous_: ClassVar[tuple[str]] = ("infos",)
+    _fields_: ClassVar[Fields] = [("Version", ULONG), ("infos", _NewInfos)]
+    Version: int
+    ParentFilePath: str | None
+    UniqueIdentifier: GUID
+    ParentPathWithDepthInfo: _ParentPathWithDepth
+    VhdPhysicalSectorSize: int
+    VirtualDiskId: GUID
+    ChangeTrackingEnabled: int
+    ParentLocator: _ParentLocator
+
+
+# -- Long operations ----------------------------------------------------------
+
+
+class VIRTUAL_DISK_PROGRESS(ctypes.Structure):
+    """virtdisk.h, 24 bytes."""
+
+    _fields_: ClassVar[Fields] = [
+        ("OperationStatus", DWORD),
+        ("CurrentValue", ULONGLONG),
+        ("CompletionValue", ULONGLONG),
+    ]
+    OperationStatus: int
+    CurrentValue: int
+    CompletionValue: int
+
+
+class _CompactVersion1(ctypes.Structure):
+    _fields_: ClassVar[Fields] = [("Reserved", ULONG)]
+    Reserved: int
+
+
+class _CompactVersions(ctypes.Union):
+    _fields_: ClassVar[Fields] = [("Version1", _CompactVersion1)]
+
+
+class COMPACT_VIRTUAL_DISK_PARAMETERS(ctypes.Structure):
+    """virtdisk.h, 8 bytes."""
+
+    _anonymous_: ClassVar[tuple[str]] = ("versions",)
+    _fields_: ClassVar[Fields] = [("Version", ULONG), ("versions", _CompactVersions)]
+    Version: int
+    Version1: _CompactVersion1
+
+
+class _MergeVersion1(ctypes.Structure):
+    _fields_: ClassVar[Fields] = [("MergeDepth", ULONG)]
+    MergeDepth: int
+
+
+class _MergeVersion2(ctypes.Structure):
+    _fields_: ClassVar[Fields] = [("MergeSourceDepth", ULONG), ("MergeTargetDepth", ULONG)]
+    MergeSourceDepth: int
+    MergeTargetDepth: int
+
+
+class _MergeVersions(ctypes.Union):
+    _fields_: ClassVar[Fields] = [("Version1", _MergeVersion1), ("Version2", _MergeVersion2)]
+
+
+class MERGE_VIRTUAL_DISK_PARAMETERS(ctypes.Structure):
+    """virtdisk.h, 12 bytes."""
+
+    _anonymous_: ClassVar[tuple[str]] = ("versions",)
+    _fields_: ClassVar[Fields] = [("Version", ULONG), ("versions", _MergeVersions)]
+    Version: int
+    Version1: _MergeVersion1
+    Version2: _MergeVersion2
+
+
+class _NewSize(ctypes.Structure):
+    _fields_: ClassVar[Fields] = [("NewSize", ULONGLONG)]
+    NewSize: int
+
+
+class _NewSizes(ctypes.Union):
+    _fields_: ClassVar[Fields] = [("Version1", _NewSize)]
+
+
+class EXPAND_VIRTUAL_DISK_PARAMETERS(ctypes.Structure):
+    """virtdisk.h, 16 bytes."""
+
+    _anonymous_: ClassVar[tuple[str]] = ("versions",)
+    _fields_: ClassVar[Fields] = [("Version", ULONG), ("versions", _NewSizes)]
+    Version: int
+    Version1: _NewSize
+
+
+class RESIZE_VIRTUAL_DISK_PARAMETERS(ctypes.Structure):
+    """virtdisk.h, 16 bytes."""
+
+    _anonymous_: ClassVar[tuple[str]] = ("versions",)
+    _fields_: ClassVar[Fields] = [("Version", ULONG), ("versions", _NewSizes)]
+    Version: int
+    Version1: _NewSize
+
+
+class _MirrorVersion1(ctypes.Structure):
+    _fields_: ClassVar[Fields] = [("MirrorVirtualDiskPath", PCWSTR)]
+    MirrorVirtualDiskPath: str | None
+
+
+class _MirrorVersions(ctypes.Union):
+    _fields_: ClassVar[Fields] = [("Version1", _MirrorVersion1)]
+
+
+class MIRROR_VIRTUAL_DISK_PARAMETERS(ctypes.Structure):
+    """virtdisk.h, 16 [8] bytes."""
+
+    _anonymous_: ClassVar[tuple[str]] = ("versions",)
+    _fields_: ClassVar[Fields] = [("Version", ULONG), ("versions", _MirrorVersions)]
+    Version: int
+    Version1: _MirrorVersion1
+
+
+class _ForkVersion1(ctypes.Structure):
+    _fields_: ClassVar[Fields] = [("ForkedVirtualDiskPath", PCWSTR)]
+    ForkedVirtualDiskPath: str | None
+
+
+class _ForkVersions(ctypes.Union):
+    _fields_: ClassVar[Fields] = [("Version1", _ForkVersion1)]
+
+
+class FORK_VIRTUAL_DISK_PARAMETERS(ctypes.Structure):
+    """virtdisk.h, 16 [8] bytes."""
+
+    _anonymous_: ClassVar[tuple[str]] = ("versions",)
+    _fields_: ClassVar[Fields] = [("Version", ULONG), ("versions", _ForkVersions)]
+    Version: int
+    Version1: _ForkVersion1
+
+
+# -- Who depends on whom ------------------------------------------------------
+
+
+class STORAGE_DEPENDENCY_INFO_TYPE_1(ctypes.Structure):
+    """virtdisk.h, 28 bytes."""
+
+    _fields_: ClassVar[Fields] = [
+        ("DependencyTypeFlags", ULONG),
+        ("ProviderSpecificFlags", ULONG),
+        ("VirtualStorageType", VIRTUAL_STORAGE_TYPE),
+    ]
+    DependencyTypeFlags: int
+    ProviderSpecificFlags: int
+    VirtualStorageType: VIRTUAL_STORAGE_TYPE
+
+
+class STORAGE_DEPENDENCY_INFO_TYPE_2(ctypes.Structure):
+    """virtdisk.h, 64 [48] bytes. The texts lie in the same memory, after the entries."""
+
+    _fields_: ClassVar[Fields] = [
+        *STORAGE_DEPENDENCY_INFO_TYPE_1._fields_,
+        ("AncestorLevel", ULONG),
+        ("DependencyDeviceName", PCWSTR),
+        ("HostVolumeName", PCWSTR),
+        ("DependentVolumeName", PCWSTR),
+        ("DependentVolumeRelativePath", PCWSTR),
+    ]
+    DependencyTypeFlags: int
+    ProviderSpecificFlags: int
+    VirtualStorageType: VIRTUAL_STORAGE_TYPE
+    AncestorLevel: int
+    DependencyDeviceName: str | None
+    HostVolumeName: str | None
+    DependentVolumeName: str | None
+    DependentVolumeRelativePath: str | None
+
+
+class STORAGE_DEPENDENCY_INFO(ctypes.Structure):
+    """virtdisk.h, 8 bytes, and then NumberEntries entries of the type of its Version.
+
+    The header gives it one entry of either type to begin with, which aligns it as they are.
+    """
+
+    _fields_: ClassVar[Fields] = [("Version", ULONG), ("NumberEntries", ULONG)]
+    Version: int
+    NumberEntries: int
+
+
+# -- Changed blocks and VHD sets ----------------------------------------------
+
+
+class QUERY_CHANGES_VIRTUAL_DISK_RANGE(ctypes.Structure):
+    """virtdisk.h, 24 bytes."""
+
+    _fields_: ClassVar[Fields] = [
+        ("ByteOffset", ULONGLONG),
+        ("ByteLength", ULONGLONG),
+        ("Reserved", ULONGLONG),
+    ]
+    ByteOffset: int
+    ByteLength: int
+    Reserved: int
+
+
+class _Snapshot(ctypes.Structure):
+    _fields_: ClassVar[Fields] = [("SnapshotId", GUID)]
+    SnapshotId: GUID
+
+
+class _Snapshots(ctypes.Union):
+    _fields_: ClassVar[Fields] = [("Version1", _Snapshot)]
+
+
+class TAKE_SNAPSHOT_VHDSET_PARAMETERS(ctypes.Structure):
+    """virtdisk.h, 20 bytes."""
+
+    _anonymous_: ClassVar[tuple[str]] = ("versions",)
+    _fields_: ClassVar[Fields] = [("Version", ULONG), ("versions", _Snapshots)]
+    Version: int
+    Version1: _Snapshot
+
+
+class DELETE_SNAPSHOT_VHDSET_PARAMETERS(ctypes.Structure):
+    """virtdisk.h, 20 bytes."""
+
+    _anonymous_: ClassVar[tuple[str]] = ("versions",)
+    _fields_: ClassVar[Fields] = [("Version", ULONG), ("versions", _Snapshots)]
+    Version: int
+    Version1: _Snapshot
+
+
+class _ApplyVersion1(ctypes.Structure):
+    _fields_: ClassVar[Fields] = [("SnapshotId", GUID), ("LeafSnapshotId", GUID)]
+    SnapshotId: GUID
+    LeafSnapshotId: GUID
+
+
+class _ApplyVersions(ctypes.Union):
+    _fields_: ClassVar[Fields] = [("Version1", _ApplyVersion1)]
+
+
+class APPLY_SNAPSHOT_VHDSET_PARAMETERS(ctypes.Structure):
+    """virtdisk.h, 36 bytes."""
+
+    _anonymous_: ClassVar[tuple[str]] = ("versions",)
+    _fields_: ClassVar[Fields] = [("Version", ULONG), ("versions", _ApplyVersions)]
+    Version: int
+    Version1: _ApplyVersion1
+
+
+class _SnapshotPath(ctypes.Structure):
+    _fields_: ClassVar[Fields] = [("SnapshotId", GUID), ("SnapshotFilePath", PCWSTR)]
+    SnapshotId: GUID
+    SnapshotFilePath: str | None
+
+
+class _Modifications(ctypes.Union):
+    _fields_: ClassVar[Fields] = [
+        ("SnapshotPath", _SnapshotPath),
+        ("SnapshotId", GUID),
+        ("DefaultFilePath", PCWSTR),
+    ]
+
+
+class MODIFY_VHDSET_PARAMETERS(ctypes.Structure):
+    """virtdisk.h, 32 [24] bytes."""
+
+    _anonymous_: ClassVar[tuple[str]] = ("modifications",)
+    _fields_: ClassVar[Fields] = [("Version", ULONG), ("modifications", _Modifications)]
+    Version: int
+    SnapshotPath: _SnapshotPath
+    SnapshotId: GUID
+    DefaultFilePath: str | None
+
+
+# -- SCSI ---------------------------------------------------------------------
+
+
+class _ScsiVersion1(ctypes.Structure):
+    _fields_: ClassVar[Fields] = [
+        ("RSVDHandle", BOOL),
+        ("DataIn", BYTE),
+        ("CdbLength", BYTE),
+        ("SenseInfoLength", BYTE),
+        ("SrbFlags", ULONG),
+        ("DataTransferLength", ULONG),
+        ("DataBuffer", POINTER),
+        ("SenseInfo", POINTER),
+        ("Cdb", POINTER),
+    ]
+    RSVDHandle: int
+    DataIn: int
+    CdbLength: int
+    SenseInfoLength: int
+    SrbFlags: int
+    DataTransferLength: int
+    DataBuffer: int
+    SenseInfo: int
+    Cdb: int
+
+
+class _ScsiVersions(ctypes.Union):
+    _fields_: ClassVar[Fields] = [("Version1", _ScsiVersion1)]
+
+
+class RAW_SCSI_VIRTUAL_DISK_PARAMETERS(ctypes.Structure):
+    """virtdisk.h, 48 [32] bytes."""
+
+    _anonymous_: ClassVar[tuple[str]] = ("versions",)
+    _fields_: ClassVar[Fields] = [("Version", ULONG), ("versions", _ScsiVersions)]
+    Version: int
+    Version1: _ScsiVersion1
+
+
+class _ScsiResponse1(ctypes.Structure):
+    _fields_: ClassVar[Fields] = [
+        ("ScsiStatus", BYTE),
+        ("SenseInfoLength", BYTE),
+        ("DataTransferLength", ULONG),
+    ]
+    ScsiStatus: int
+    SenseInfoLength: int
+    DataTransferLength: int
+
+
+class _ScsiResponses(ctypes.Union):
+    _fields_: ClassVar[Fields] = [("Version1", _ScsiResponse1)]
+
+
+class RAW_SCSI_VIRTUAL_DISK_RESPONSE(ctypes.Structure):
+    """virtdisk.h, 12 bytes."""
+
+    _anonymous_: ClassVar[tuple[str]] = ("versions",)
+    _fields_: ClassVar[Fields] = [("Version", ULONG), ("versions", _ScsiResponses)]
+    Version: int
+    Version1: _ScsiResponse1

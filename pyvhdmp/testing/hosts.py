@@ -16,6 +16,7 @@ from typing import Final, cast
 
 from pyvhdmp import _win32
 from pyvhdmp._win32 import constants
+from pyvhdmp._win32 import virtdisk_enums as enums
 from pyvhdmp.testing import statuses
 from pyvhdmp.testing.convention import DLLS, set_last_error
 from pyvhdmp.testing.devices import existing_file
@@ -172,7 +173,7 @@ class _RealHost:
         return os.path.getsize(path)
 
     def create(self, path: str, image: Image) -> None:
-        if image.subtype == constants.PROVIDER_SUBTYPE_DIFFERENCING:
+        if image.subtype == enums.PROVIDER_SUBTYPE_DIFFERENCING:
             raise CallFailed(constants.ERROR_NOT_SUPPORTED)
         try:
             with open(path, "xb") as file:

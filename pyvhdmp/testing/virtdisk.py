@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
 from pyvhdmp._win32 import constants
+from pyvhdmp._win32 import virtdisk_enums as enums
 from pyvhdmp._win32.virtdisk_structures import (
     ATTACH_VIRTUAL_DISK_PARAMETERS,
     CREATE_VIRTUAL_DISK_PARAMETERS,
@@ -45,14 +46,14 @@ TRAILER_SIZE: Final = 4096
 _MAGIC: Final = b"simulated virtual disk\n"
 _MIN_SIZE: Final = 3 << 20
 _MAX_SIZE: Final = {
-    constants.VIRTUAL_STORAGE_TYPE_DEVICE_VHD: 2040 << 30,
-    constants.VIRTUAL_STORAGE_TYPE_DEVICE_VHDX: 64 << 40,
-    constants.VIRTUAL_STORAGE_TYPE_DEVICE_VHDSET: 64 << 40,
+    enums.VIRTUAL_STORAGE_TYPE_DEVICE_VHD: 2040 << 30,
+    enums.VIRTUAL_STORAGE_TYPE_DEVICE_VHDX: 64 << 40,
+    enums.VIRTUAL_STORAGE_TYPE_DEVICE_VHDSET: 64 << 40,
 }
 _BLOCK_SIZES: Final = {
-    constants.VIRTUAL_STORAGE_TYPE_DEVICE_VHD: (512 << 10, 2 << 20),
-    constants.VIRTUAL_STORAGE_TYPE_DEVICE_VHDX: tuple(1 << bit for bit in range(20, 29)),
-    constants.VIRTUAL_STORAGE_TYPE_DEVICE_VHDSET: tuple(1 << bit for bit in range(20, 29)),
+    enums.VIRTUAL_STORAGE_TYPE_DEVICE_VHD: (512 << 10, 2 << 20),
+    enums.VIRTUAL_STORAGE_TYPE_DEVICE_VHDX: tuple(1 << bit for bit in range(20, 29)),
+    enums.VIRTUAL_STORAGE_TYPE_DEVICE_VHDSET: tuple(1 << bit for bit in range(20, 29)),
 }
 _OPEN_FLAGS: Final = 0x3F
 _NO_ID: Final = uuid.UUID(int=0)
@@ -88,8 +89,8 @@ class Image:
         except InvalidInputError:
             raise CallFailed(constants.ERROR_FILE_CORRUPT) from None
         return cls(
-            device=constants.VIRTUAL_STORAGE_TYPE_DEVICE_VHD,
-            subtype=constants.PROVIDER_SUBTYPE_FIXED,
+            device=enums.VIRTUAL_STORAGE_TYPE_DEVICE_VHD,
+            subtype=enums.PROVIDER_SUBTYPE_FIXED,
             size=footer.size,
             sector_size=512,
             physical_sector_size=512,
@@ -100,8 +101,8 @@ class Image:
     def tail(self) -> bytes:
         """Return what follows the payload."""
         if (
-            self.device == constants.VIRTUAL_STORAGE_TYPE_DEVICE_VHD
-            and self.subtype == constants.PROVIDER_SUBTYPE_FIXED
+            self.device == enums.VIRTUAL_STORAGE_TYPE_DEVICE_VHD
+            and self.subtype == enums.PROVIDER_SUBTYPE_FIXED
         ):
             return Footer(self.size, disk_id=self.disk_id).pack()
         text = json.dumps(dataclasses.asdict(self), default=str).encode()
@@ -151,7 +152,7 @@ class OpenImage:
     def is_writable(self) -> bool:
         """Whether it takes writes."""
         flags = self.attach_flags
-        return flags is not None and not flags & constants.ATTACH_VIRTUAL_DISK_FLAG_READ_ONLY
+        return flags is not None and not flags & enums.ATTACH_VIRTUAL_DISK_FLAG.READ_ONLY
 
 
 class Host(Protocol):
@@ -201,29 +202,29 @@ class SimulatedVirtdisk:
         """Open an image."""
         device = self._device(storage_type)
         asked = _structure(OPEN_VIRTUAL_DISK_PARAMETERS, parameters) if parameters else None
-        version = asked.Version if asked is not None else constants.OPEN_VIRTUAL_DISK_VERSION_1
+        version = asked.Version if asked is not None else enums.OPEN_VIRTUAL_DISK_VERSION.VERSION_1
         read_only = info_only = False
         if version in (
-            constants.OPEN_VIRTUAL_DISK_VERSION_2,
-            constants.OPEN_VIRTUAL_DISK_VERSION_3,
+            enums.OPEN_VIRTUAL_DISK_VERSION.VERSION_2,
+            enums.OPEN_VIRTUAL_DISK_VERSION.VERSION_3,
         ):
             assert asked is not None
-            _require(access_mask == constants.VIRTUAL_DISK_ACCESS_NONE)
+            _require(access_mask == enums.VIRTUAL_DISK_ACCESS.NONE)
             read_only = bool(asked.Version2.ReadOnly)
             info_only = bool(asked.Version2.GetInfoOnly)
         else:
-            _require(version == constants.OPEN_VIRTUAL_DISK_VERSION_1 and access_mask != 0)
+            _require(version == enums.OPEN_VIRTUAL_DISK_VERSION.VERSION_1 and access_mask != 0)
         _require(not flags & ~_OPEN_FLAGS and ntpath.isabs(path))
         image = self._image(path)
-        if device not in (constants.VIRTUAL_STORAGE_TYPE_DEVICE_UNKNOWN, image.device):
+        if device not in (enums.VIRTUAL_STORAGE_TYPE_DEVICE_UNKNOWN, image.device):
             raise CallFailed(constants.ERROR_FILE_CORRUPT)
-        no_parents = bool(flags & constants.OPEN_VIRTUAL_DISK_FLAG_NO_PARENTS)
+        no_parents = bool(flags & enums.OPEN_VIRTUAL_DISK_FLAG.NO_PARENTS)
         opened = OpenImage(
             path,
             image,
             read_only,
             info_only,
-            bool(flags & constants.OPEN_VIRTUAL_DISK_FLAG_CACHED_IO),
+            bool(flags & enums.OPEN_VIRTUAL_DISK_FLAG.CACHED_IO),
             [] if no_parents else self._chain(image),
         )
         _put(handle, HANDLE_CELL(self._host.open(opened)))
@@ -246,8 +247,8 @@ class SimulatedVirtdisk:
         asked = _structure(CREATE_VIRTUAL_DISK_PARAMETERS, parameters)
         _require(
             device in _MAX_SIZE
-            and asked.Version == constants.CREATE_VIRTUAL_DISK_VERSION_2
-            and access_mask == constants.VIRTUAL_DISK_ACCESS_NONE
+            and asked.Version == enums.CREATE_VIRTUAL_DISK_VERSION.VERSION_2
+            and access_mask == enums.VIRTUAL_DISK_ACCESS.NONE
             and ntpath.isabs(path)
         )
         if overlapped or asked.Version2.SourcePath:
@@ -266,7 +267,7 @@ class SimulatedVirtdisk:
                 wanted.PhysicalSectorSizeInBytes,
                 wanted.BlockSizeInBytes,
                 disk_id,
-                fixed=bool(flags & constants.CREATE_VIRTUAL_DISK_FLAG_FULL_PHYSICAL_ALLOCATION),
+                fixed=bool(flags & enums.CREATE_VIRTUAL_DISK_FLAG.FULL_PHYSICAL_ALLOCATION),
             )
         self._host.create(path, image)
         opened = OpenImage(path, image, False, False, False, self._chain(image))
@@ -284,15 +285,13 @@ class SimulatedVirtdisk:
         *,
         fixed: bool,
     ) -> Image:
-        is_vhd = device == constants.VIRTUAL_STORAGE_TYPE_DEVICE_VHD
+        is_vhd = device == enums.VIRTUAL_STORAGE_TYPE_DEVICE_VHD
         _require(sector_size in ((512,) if is_vhd else (512, 4096)))
         _require(_MIN_SIZE <= size <= _MAX_SIZE[device] and size % sector_size == 0)
         _require(block_size in (0, *_BLOCK_SIZES[device]))
         return Image(
             device=device,
-            subtype=constants.PROVIDER_SUBTYPE_FIXED
-            if fixed
-            else constants.PROVIDER_SUBTYPE_DYNAMIC,
+            subtype=enums.PROVIDER_SUBTYPE_FIXED if fixed else enums.PROVIDER_SUBTYPE_DYNAMIC,
             size=size,
             sector_size=sector_size,
             physical_sector_size=physical_sector_size or (512 if is_vhd else 4096),
@@ -306,7 +305,7 @@ class SimulatedVirtdisk:
         _require(parent.device == device)
         return dataclasses.replace(
             parent,
-            subtype=constants.PROVIDER_SUBTYPE_DIFFERENCING,
+            subtype=enums.PROVIDER_SUBTYPE_DIFFERENCING,
             block_size=2 << 20,
             disk_id=disk_id,
             parent_path=parent_path,
@@ -319,7 +318,7 @@ class SimulatedVirtdisk:
     def _chain(self, image: Image) -> list[tuple[str, Image]]:
         """Return the parents of an image, nearest first."""
         chain = []
-        while image.subtype == constants.PROVIDER_SUBTYPE_DIFFERENCING:
+        while image.subtype == enums.PROVIDER_SUBTYPE_DIFFERENCING:
             try:
                 parent = self._image(image.parent_path)
             except CallFailed as failure:
@@ -337,8 +336,8 @@ class SimulatedVirtdisk:
         asked = _structure(VIRTUAL_STORAGE_TYPE, storage_type)
         vendor = asked.VendorId.uuid()
         if vendor not in (
-            constants.VIRTUAL_STORAGE_TYPE_VENDOR_UNKNOWN,
-            constants.VIRTUAL_STORAGE_TYPE_VENDOR_MICROSOFT,
+            enums.VIRTUAL_STORAGE_TYPE_VENDOR_UNKNOWN,
+            enums.VIRTUAL_STORAGE_TYPE_VENDOR_MICROSOFT,
         ):
             raise CallFailed(constants.ERROR_VIRTDISK_PROVIDER_NOT_FOUND)
         return asked.DeviceId
@@ -361,15 +360,15 @@ class SimulatedVirtdisk:
             _require(
                 version
                 in (
-                    constants.ATTACH_VIRTUAL_DISK_VERSION_1,
-                    constants.ATTACH_VIRTUAL_DISK_VERSION_2,
+                    enums.ATTACH_VIRTUAL_DISK_VERSION.VERSION_1,
+                    enums.ATTACH_VIRTUAL_DISK_VERSION.VERSION_2,
                 )
             )
         if not self._elevated:
             raise CallFailed(constants.ERROR_PRIVILEGE_NOT_HELD)
-        if overlapped or flags & constants.ATTACH_VIRTUAL_DISK_FLAG_PERMANENT_LIFETIME:
+        if overlapped or flags & enums.ATTACH_VIRTUAL_DISK_FLAG.PERMANENT_LIFETIME:
             raise CallFailed(constants.ERROR_NOT_SUPPORTED)
-        read_only = bool(flags & constants.ATTACH_VIRTUAL_DISK_FLAG_READ_ONLY)
+        read_only = bool(flags & enums.ATTACH_VIRTUAL_DISK_FLAG.READ_ONLY)
         if opened.info_only or (opened.read_only and not read_only):
             raise CallFailed(constants.ERROR_ACCESS_DENIED)
         if opened.is_attached:
@@ -396,8 +395,8 @@ class SimulatedVirtdisk:
         question = int.from_bytes(memory.read(info, 4), "little")
         needed = INFO_SIZE
         text = b""
-        if question == constants.GET_VIRTUAL_DISK_INFO_PARENT_LOCATION:
-            if image.subtype != constants.PROVIDER_SUBTYPE_DIFFERENCING:
+        if question == enums.GET_VIRTUAL_DISK_INFO_VERSION.PARENT_LOCATION:
+            if image.subtype != enums.PROVIDER_SUBTYPE_DIFFERENCING:
                 raise CallFailed(constants.ERROR_VHD_INVALID_TYPE)
             text = (image.parent_path + "\0\0").encode("utf-16-le", "surrogatepass")
             needed = max(needed, PARENT_LOCATION_AT + len(text))
@@ -414,26 +413,26 @@ class SimulatedVirtdisk:
         return constants.ERROR_SUCCESS
 
     def _answer(self, answer: GET_VIRTUAL_DISK_INFO, opened: OpenImage, image: Image) -> None:
-        is_vhd = image.device == constants.VIRTUAL_STORAGE_TYPE_DEVICE_VHD
+        is_vhd = image.device == enums.VIRTUAL_STORAGE_TYPE_DEVICE_VHD
         question = answer.Version
-        if question == constants.GET_VIRTUAL_DISK_INFO_SIZE:
+        if question == enums.GET_VIRTUAL_DISK_INFO_VERSION.SIZE:
             answer.Size.VirtualSize = image.size
             answer.Size.PhysicalSize = self._host.allocated(opened.path)
             answer.Size.BlockSize = image.block_size
             answer.Size.SectorSize = image.sector_size
-        elif question == constants.GET_VIRTUAL_DISK_INFO_IDENTIFIER:
+        elif question == enums.GET_VIRTUAL_DISK_INFO_VERSION.IDENTIFIER:
             answer.Identifier = GUID.of(image.disk_id)
-        elif question == constants.GET_VIRTUAL_DISK_INFO_PARENT_LOCATION:
+        elif question == enums.GET_VIRTUAL_DISK_INFO_VERSION.PARENT_LOCATION:
             answer.ParentLocation.ParentResolved = bool(opened.chain)
-        elif question == constants.GET_VIRTUAL_DISK_INFO_VIRTUAL_STORAGE_TYPE:
+        elif question == enums.GET_VIRTUAL_DISK_INFO_VERSION.VIRTUAL_STORAGE_TYPE:
             answer.VirtualStorageType.DeviceId = image.device
-            vendor = GUID.of(constants.VIRTUAL_STORAGE_TYPE_VENDOR_MICROSOFT)
+            vendor = GUID.of(enums.VIRTUAL_STORAGE_TYPE_VENDOR_MICROSOFT)
             answer.VirtualStorageType.VendorId = vendor
-        elif question == constants.GET_VIRTUAL_DISK_INFO_PROVIDER_SUBTYPE:
+        elif question == enums.GET_VIRTUAL_DISK_INFO_VERSION.PROVIDER_SUBTYPE:
             answer.ProviderSubtype = image.subtype
-        elif question == constants.GET_VIRTUAL_DISK_INFO_VHD_PHYSICAL_SECTOR_SIZE:
+        elif question == enums.GET_VIRTUAL_DISK_INFO_VERSION.VHD_PHYSICAL_SECTOR_SIZE:
             answer.VhdPhysicalSectorSize = image.physical_sector_size
-        elif question == constants.GET_VIRTUAL_DISK_INFO_VIRTUAL_DISK_ID and not is_vhd:
+        elif question == enums.GET_VIRTUAL_DISK_INFO_VERSION.VIRTUAL_DISK_ID and not is_vhd:
             answer.VirtualDiskId = GUID.of(image.disk_id)
         else:
             _require(False)
@@ -442,7 +441,7 @@ class SimulatedVirtdisk:
         """Tell which drive an attached image is."""
         opened = self._host.found(disk)
         flags = opened.attach_flags
-        if flags is None or flags & constants.ATTACH_VIRTUAL_DISK_FLAG_NO_LOCAL_HOST:
+        if flags is None or flags & enums.ATTACH_VIRTUAL_DISK_FLAG.NO_LOCAL_HOST:
             raise CallFailed(constants.ERROR_NOT_READY)
         raw = f"\\\\.\\PhysicalDrive{opened.drive}\0".encode("utf-16-le")
         room = _structure(ULONG_CELL, size_in_bytes).Value

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from pyvhdmp._win32 import constants
+from pyvhdmp._win32 import virtdisk_enums as enums
 from pyvhdmp._win32 import virtdisk_structures as v
 from pyvhdmp._win32.structures import OVERLAPPED, OVERLAPPED_ENTRY
 from pyvhdmp.testing import set_last_error, substituted
@@ -46,8 +47,8 @@ class Call:
 class Driver:
     """What the disk is, which calls fail with which code, and what was called."""
 
-    device: int = constants.VIRTUAL_STORAGE_TYPE_DEVICE_VHDX
-    subtype: int = constants.PROVIDER_SUBTYPE_DYNAMIC
+    device: int = enums.VIRTUAL_STORAGE_TYPE_DEVICE_VHDX
+    subtype: int = enums.PROVIDER_SUBTYPE_DYNAMIC
     size: int = 8 << 20
     sector_size: int = 512
     parents: list[str] = field(default_factory=list)
@@ -192,25 +193,25 @@ class Driver:
         what = answer.Version
         self.calls.append(Call("GetVirtualDiskInformation", disk, what=what))
         raw = b""
-        if what == constants.GET_VIRTUAL_DISK_INFO_SIZE:
+        if what == enums.GET_VIRTUAL_DISK_INFO_VERSION.SIZE:
             answer.Size.VirtualSize, answer.Size.PhysicalSize = self.size, 4 << 20
             answer.Size.BlockSize, answer.Size.SectorSize = 32 << 20, self.sector_size
-        elif what == constants.GET_VIRTUAL_DISK_INFO_VIRTUAL_STORAGE_TYPE:
+        elif what == enums.GET_VIRTUAL_DISK_INFO_VERSION.VIRTUAL_STORAGE_TYPE:
             answer.VirtualStorageType.DeviceId = self.device
-        elif what == constants.GET_VIRTUAL_DISK_INFO_PROVIDER_SUBTYPE:
+        elif what == enums.GET_VIRTUAL_DISK_INFO_VERSION.PROVIDER_SUBTYPE:
             answer.ProviderSubtype = self.subtype
-        elif what == constants.GET_VIRTUAL_DISK_INFO_VHD_PHYSICAL_SECTOR_SIZE:
+        elif what == enums.GET_VIRTUAL_DISK_INFO_VERSION.VHD_PHYSICAL_SECTOR_SIZE:
             answer.VhdPhysicalSectorSize = 4096
-        elif what == constants.GET_VIRTUAL_DISK_INFO_PARENT_LOCATION:
+        elif what == enums.GET_VIRTUAL_DISK_INFO_VERSION.PARENT_LOCATION:
             if not self.parents:
                 return constants.ERROR_VHD_INVALID_TYPE
             answer.ParentLocation.ParentResolved = self.parent_found
             texts = "".join(parent + "\0" for parent in self.parents)
             raw = (texts + ("" if self.parent_found else "\0")).encode("utf-16-le")
         elif what == (
-            constants.GET_VIRTUAL_DISK_INFO_IDENTIFIER
-            if self.device == constants.VIRTUAL_STORAGE_TYPE_DEVICE_VHD
-            else constants.GET_VIRTUAL_DISK_INFO_VIRTUAL_DISK_ID
+            enums.GET_VIRTUAL_DISK_INFO_VERSION.IDENTIFIER
+            if self.device == enums.VIRTUAL_STORAGE_TYPE_DEVICE_VHD
+            else enums.GET_VIRTUAL_DISK_INFO_VERSION.VIRTUAL_DISK_ID
         ):
             answer.VirtualDiskId = v.GUID.of(DISK_ID)
         else:

@@ -17,6 +17,7 @@ from pyvhdmp import (
     open_disk,
 )
 from pyvhdmp._win32 import constants
+from pyvhdmp._win32 import virtdisk_enums as enums
 from pyvhdmp._win32.memory import address_of
 from pyvhdmp._win32.virtdisk_structures import (
     ATTACH_VIRTUAL_DISK_PARAMETERS,
@@ -51,12 +52,12 @@ def fails(code: int) -> Iterator[pytest.ExceptionInfo[OSError]]:
 
 
 def storage_type(device: int, vendor: uuid.UUID | None = None) -> VIRTUAL_STORAGE_TYPE:
-    vendor = vendor or constants.VIRTUAL_STORAGE_TYPE_VENDOR_MICROSOFT
+    vendor = vendor or enums.VIRTUAL_STORAGE_TYPE_VENDOR_MICROSOFT
     return VIRTUAL_STORAGE_TYPE(DeviceId=device, VendorId=GUID.of(vendor))
 
 
-VHD = constants.VIRTUAL_STORAGE_TYPE_DEVICE_VHD
-VHDX = constants.VIRTUAL_STORAGE_TYPE_DEVICE_VHDX
+VHD = enums.VIRTUAL_STORAGE_TYPE_DEVICE_VHD
+VHDX = enums.VIRTUAL_STORAGE_TYPE_DEVICE_VHDX
 
 
 def opened(
@@ -188,7 +189,7 @@ def test_an_open_is_checked_as_windows_checks_it(windows: SimulatedWindows) -> N
     assert opened(path) == 0
     assert opened(path, version=3) == 0
     assert opened(path, version=1, access=0x3F0000) == 0
-    assert opened(path, device=constants.VIRTUAL_STORAGE_TYPE_DEVICE_UNKNOWN) == 0
+    assert opened(path, device=enums.VIRTUAL_STORAGE_TYPE_DEVICE_UNKNOWN) == 0
     assert opened(path, access=0x3F0000) == 87  # version 2 wants none
     assert opened(path, version=1) == 87  # version 1 wants some
     assert opened(path, version=9) == 87
@@ -270,7 +271,7 @@ def test_a_question_wants_room_for_its_answer(windows: SimulatedWindows) -> None
     VirtualDisk.create_dynamic("a.vhdx", 4 * MIB).close()
     with VirtualDisk.create_differencing("b.avhdx", "a.vhdx") as disk:
         ask = _win32.current().virtdisk.GetVirtualDiskInformation
-        info = GET_VIRTUAL_DISK_INFO(Version=constants.GET_VIRTUAL_DISK_INFO_PARENT_LOCATION)
+        info = GET_VIRTUAL_DISK_INFO(Version=enums.GET_VIRTUAL_DISK_INFO_VERSION.PARENT_LOCATION)
         size = ULONG_CELL(32)
         assert ask(disk.handle, address_of(size), address_of(info), 0) == 122
         assert size.Value > 32
