@@ -290,6 +290,7 @@ def test_detaching_what_is_not_attached_says_so(driver: Driver) -> None:
 def test_info(driver: Driver) -> None:
     with VirtualDisk.open("a.vhdx") as disk:
         assert disk.info == VirtualDiskInfo(
+            path="a.vhdx",
             format=VirtualDiskFormat.VHDX,
             disk_type=VirtualDiskType.DYNAMIC,
             virtual_size=8 * MIB,

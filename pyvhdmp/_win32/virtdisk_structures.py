@@ -512,24 +512,31 @@ class STORAGE_DEPENDENCY_INFO_TYPE_1(ctypes.Structure):
 
 
 class STORAGE_DEPENDENCY_INFO_TYPE_2(ctypes.Structure):
-    """virtdisk.h, 64 [48] bytes. The texts lie in the same memory, after the entries."""
+    """virtdisk.h, 64 [48] bytes.
+
+    The texts (PWSTR in the header) are Windows' to fill in: they lie after the entries, in the
+    same memory.
+    """
 
     _fields_: ClassVar[Fields] = [
         *STORAGE_DEPENDENCY_INFO_TYPE_1._fields_,
         ("AncestorLevel", ULONG),
-        ("DependencyDeviceName", PCWSTR),
-        ("HostVolumeName", PCWSTR),
-        ("DependentVolumeName", PCWSTR),
-        ("DependentVolumeRelativePath", PCWSTR),
+        ("DependencyDeviceName", POINTER),
+        ("HostVolumeName", POINTER),
+        ("DependentVolumeName", POINTER),
+        ("DependentVolumeRelativePath", POINTER),
     ]
     DependencyTypeFlags: int
     ProviderSpecificFlags: int
     VirtualStorageType: VIRTUAL_STORAGE_TYPE
     AncestorLevel: int
-    DependencyDeviceName: str | None
-    HostVolumeName: str | None
-    DependentVolumeName: str | None
-    DependentVolumeRelativePath: str | None
+    DependencyDeviceName: int
+    HostVolumeName: int
+    DependentVolumeName: int
+    DependentVolumeRelativePath: int
+
+
+DEPENDENCY_SIZE: Final = ctypes.sizeof(STORAGE_DEPENDENCY_INFO_TYPE_2)
 
 
 class STORAGE_DEPENDENCY_INFO(ctypes.Structure):

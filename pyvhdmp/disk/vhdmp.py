@@ -15,16 +15,22 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import uuid
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.base import Disk, UnmapBehavior
 from pyvhdmp.disk.probe import takes_pages
 from pyvhdmp.disk.resize import ResizeWatch
+from pyvhdmp.disk.unmap import Unmap
 from pyvhdmp.overlapped import OverlappedFile
-from pyvhdmp.virtual_disk import VirtualDisk, virtual_size
+from pyvhdmp.virtual_disk import VirtualDisk
+from pyvhdmp.virtual_disk.questions import virtual_size
+from pyvhdmp.virtual_disk.scsi import UnmapLimits, unmap_limits
 
 if TYPE_CHECKING:
     from typing import Self
@@ -35,8 +41,8 @@ __all__ = ["VhdmpDisk"]
 class VhdmpDisk(Disk):
     """A virtual disk of any kind, opened and attached through virtdisk.dll.
 
-    Windows wants a process that is run as administrator for that. `unmap` is checked, and
-    has no effect.
+    Windows wants a process that is run as administrator for that. `unmap` gives blocks back
+    to the host where the disk takes SCSI's UNMAP, and is checked and ignored where not.
     """
 
     disk_type: ClassVar[str] = "vhdmp"
@@ -65,6 +71,9 @@ class VhdmpDisk(Disk):
             unmap_behavior=UnmapBehavior.IGNORED,
         )
         self._resize_watch = ResizeWatch(self._count_sectors)
+        self._unmap_limits: UnmapLimits | None = None
+        self._unmap_lock = threading.Lock()
+        self._unmap_asked = False
 
     @classmethod
     def open(
@@ -133,6 +142,36 @@ class VhdmpDisk(Disk):
         except BaseException:
             file.close()
             raise
+
+    @property
+    def unmap_behavior(self) -> UnmapBehavior:
+        """What `unmap` does to the content.
+
+        UNSPECIFIED where the disk says that it takes UNMAP: blocks that are given up whole read
+        as zeros, and the edges keep what they hold. IGNORED where it does not, or where
+        Windows has no way to ask. Raises `ValueError` if that was not asked before it was closed.
+        """
+        if not self._unmap_asked:
+            question = _Question()
+            self._file.enter(question)
+            try:
+                self._ask_unmap_limits()
+            finally:
+                self._file.leave(question)
+        return UnmapBehavior.UNSPECIFIED if self._unmap_limits else UnmapBehavior.IGNORED
+
+    def _unmap(self, sector: int, count: int) -> Future[None]:
+        return Unmap(self._file, self._path, sector, count, self._ask_unmap_limits).start()
+
+    def _ask_unmap_limits(self) -> UnmapLimits | None:
+        """Return what the disk takes. Asked once, by whoever has the file entered."""
+        with self._unmap_lock:
+            if not self._unmap_asked:
+                windows, handle = self._file.port.windows, self._file.handle
+                with contextlib.suppress(OSError):  # a Windows without RawSCSIVirtualDisk
+                    self._unmap_limits = unmap_limits(windows, handle, self._path)
+                self._unmap_asked = True
+            return self._unmap_limits
 
     def _look_again(self) -> None:
         self._count_sectors()

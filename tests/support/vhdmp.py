@@ -66,6 +66,7 @@ class Driver:
         self._numbers = itertools.count(0x100, 4)
         self._packets: queue.SimpleQueue[tuple[int, int, int]] = queue.SimpleQueue()
         self._keys: dict[int, int] = {}
+        self._events: set[int] = set()
 
     def names(self) -> list[str]:
         """The functions of virtdisk.dll that were called, in order."""
@@ -88,6 +89,7 @@ class Driver:
         kernel32 = own(
             [
                 "CloseHandle",
+                "CreateEventW",
                 "CreateFileW",
                 "CreateIoCompletionPort",
                 "GetFileAttributesW",
@@ -129,7 +131,7 @@ class Driver:
         overlapped: int,
         handle: int,
     ) -> int:
-        assert (security, provider_flags, overlapped) == (0, 0, 0)
+        assert (security, provider_flags) == (0, 0)
         kind = v.VIRTUAL_STORAGE_TYPE.from_address(storage)
         given = v.CREATE_VIRTUAL_DISK_PARAMETERS.from_buffer_copy(
             ctypes.string_at(parameters, ctypes.sizeof(v.CREATE_VIRTUAL_DISK_PARAMETERS))
@@ -236,7 +238,15 @@ class Driver:
         self.handles.add(handle)
         return handle
 
+    def CreateEventW(self, attributes: int, manual: int, initial: int, name: int) -> int:
+        event = next(self._numbers)
+        self._events.add(event)
+        return event
+
     def CloseHandle(self, handle: int) -> int:
+        if handle in self._events:
+            self._events.remove(handle)
+            return 1
         assert handle in self.handles, f"{handle:#x} is not open"
         self.handles.remove(handle)
         self.closed.append(handle)
