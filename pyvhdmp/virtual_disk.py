@@ -54,6 +54,7 @@ __all__ = [
     "VirtualDiskFormat",
     "VirtualDiskInfo",
     "VirtualDiskType",
+    "check_size",
     "virtual_size",
 ]
 
@@ -461,10 +462,9 @@ def _create_parameters(path: str, disk_id: uuid.UUID | None) -> CREATE_VIRTUAL_D
     return parameters
 
 
-def _set_size(
-    parameters: CREATE_VIRTUAL_DISK_PARAMETERS, path: str, size: int, sector_size: int
-) -> None:
-    size, sector_size, limits = operator.index(size), operator.index(sector_size), _limits(path)
+def check_size(path: str, size: int, sector_size: int) -> None:
+    """Raise `InvalidInputError` if a new disk of this name cannot have this size."""
+    limits = _limits(path)
     if sector_size not in limits.sector_sizes:
         allowed = " or ".join(map(str, limits.sector_sizes))
         raise InvalidInputError.because(
@@ -477,10 +477,17 @@ def _set_size(
     elif size % sector_size:
         problem = f"a multiple of the sector size, {sector_size}"
     else:
-        parameters.Version2.MaximumSize = size
-        parameters.Version2.SectorSizeInBytes = sector_size
         return
     raise InvalidInputError.because(f"size must be {problem}, not {size}", path)
+
+
+def _set_size(
+    parameters: CREATE_VIRTUAL_DISK_PARAMETERS, path: str, size: int, sector_size: int
+) -> None:
+    size, sector_size = operator.index(size), operator.index(sector_size)
+    check_size(path, size, sector_size)
+    parameters.Version2.MaximumSize = size
+    parameters.Version2.SectorSizeInBytes = sector_size
 
 
 def _set_block_size(parameters: CREATE_VIRTUAL_DISK_PARAMETERS, path: str, block_size: int) -> None:
