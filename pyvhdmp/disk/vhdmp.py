@@ -8,7 +8,9 @@ Rules:
    made, and that from then on.
 3. Others can resize the disk, and nothing notifies. Its size is asked for again whenever
    somebody asks for it, waits for it, or wants to go past the end that was known.
-4. A question holds the handle as a request does, so that no close comes in between. It
+4. A new disk is one from the moment it is created, empty, and looks finished all the time.
+   So it is made under a name that says it is not.
+5. A question holds the handle as a request does, so that no close comes in between. It
    is answered while it is asked. Should Windows post a packet for it all the same, that
    is a stray, which the port ignores.
 """
@@ -22,6 +24,8 @@ import uuid
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from pyvhdmp import files
+from pyvhdmp._win32 import current
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.base import Disk, UnmapBehavior
 from pyvhdmp.disk.probe import takes_pages
@@ -35,7 +39,7 @@ from pyvhdmp.virtual_disk.scsi import UnmapLimits, unmap_limits
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["VhdmpDisk"]
+__all__ = ["NewVirtualImage", "VhdmpDisk"]
 
 
 class VhdmpDisk(Disk):
@@ -189,6 +193,32 @@ class VhdmpDisk(Disk):
         finally:
             self._file.leave(question)
         return self._sector_count
+
+
+class NewVirtualImage:
+    """A dynamic virtual disk being made: `disk` can be written at once, see rule 4."""
+
+    def __init__(
+        self, path: str, size: int, *, sector_size: int, port: CompletionPort | None = None
+    ) -> None:
+        """Make the file, a disk of `size` bytes of zeros, in the place of one that is there."""
+        windows = current()
+        files.delete_file(windows, path)  # CreateVirtualDisk overwrites nothing
+        new = VirtualDisk.create_dynamic(path, size, sector_size=sector_size)
+        try:
+            try:
+                new.attach_raw()
+            except BaseException:
+                new.close()
+                raise
+            self.disk: Disk = VhdmpDisk.take_over(new, read_only=False, port=port)
+        except BaseException:
+            files.discard_file(windows, path)
+            raise
+
+    def seal(self) -> None:
+        """Return when everything that was written to `disk` is on stable storage."""
+        self.disk.sync_cache().result()
 
 
 class _Question:

@@ -26,7 +26,7 @@ from pyvhdmp.testing.substitutes import substituted
 from pyvhdmp.testing.virtdisk import TRAILER_SIZE, Image, OpenImage, SimulatedVirtdisk
 from pyvhdmp.testing.volume import File, Marker, Volume, full_path
 
-__all__ = ["VolumeHost", "simulated_virtdisk"]
+__all__ = ["RealHost", "VolumeHost", "simulated_virtdisk", "virtdisk_over"]
 
 _SECTOR: Final = 512
 
@@ -151,7 +151,7 @@ class _ImageDevice(StorageDevice):
             raise CallFailed(constants.ERROR_SECTOR_NOT_FOUND)
 
 
-class _RealHost:
+class RealHost:
     """Images in real files, by way of the real kernel32."""
 
     def __init__(self, kernel32: _win32.Kernel32, get_last_error: Callable[[], int]) -> None:
@@ -161,6 +161,7 @@ class _RealHost:
         self.lock = threading.RLock()
 
     def tail(self, path: str) -> tuple[bytes, int]:
+        """Return the last bytes of a file, and its size."""
         try:
             with open(path, "rb") as file:
                 size = os.fstat(file.fileno()).st_size
@@ -170,9 +171,11 @@ class _RealHost:
             raise CallFailed(getattr(error, "winerror", None) or 5) from error
 
     def allocated(self, path: str) -> int:
+        """Return the size of a file."""
         return os.path.getsize(path)
 
     def create(self, path: str, image: Image) -> None:
+        """Make a file of zeros with the image's tail."""
         if image.subtype == enums.PROVIDER_SUBTYPE_DIFFERENCING:
             raise CallFailed(constants.ERROR_NOT_SUPPORTED)
         try:
@@ -184,6 +187,7 @@ class _RealHost:
             raise CallFailed(getattr(error, "winerror", None) or 5) from error
 
     def open(self, opened: OpenImage) -> int:
+        """Return a handle to the file."""
         handle = self._kernel32.CreateFileW(
             opened.path,
             opened.access,
@@ -199,14 +203,17 @@ class _RealHost:
         return handle
 
     def found(self, handle: int) -> OpenImage:
+        """Return what a handle stands for."""
         if handle not in self._open:
             raise CallFailed(constants.ERROR_INVALID_HANDLE)
         return self._open[handle]
 
     def detached(self, handle: int) -> None:
+        """What is in flight is cancelled."""
         self._kernel32.CancelIoEx(handle, 0)
 
     def opened(self) -> list[OpenImage]:
+        """Return what is open."""
         return list(self._open.values())
 
     def close(self, handle: int) -> int:
@@ -228,7 +235,15 @@ def simulated_virtdisk(*, elevated: bool = True, seed: int = 0) -> Iterator[None
     the process may attach disks. Needs Windows.
     """
     windows = _win32.current()
-    host = _RealHost(windows.kernel32, windows.get_last_error)
+    with virtdisk_over(
+        RealHost(windows.kernel32, windows.get_last_error), elevated=elevated, seed=seed
+    ):
+        yield
+
+
+@contextmanager
+def virtdisk_over(host: RealHost, *, elevated: bool = True, seed: int = 0) -> Iterator[None]:
+    """Put a simulated virtdisk.dll over a host of real files, as `simulated_virtdisk` does."""
     functions = SimulatedVirtdisk(host, random.Random(seed), elevated=elevated)
 
     def coded(name: str) -> Callable[..., int]:

@@ -26,6 +26,7 @@ __all__ = [
     "VirtualDiskFormat",
     "VirtualDiskType",
     "absolute",
+    "check_new_disk",
     "check_size",
     "create_parameters",
     "format_of",
@@ -150,6 +151,13 @@ def check_size(path: str, format: VirtualDiskFormat, size: int, sector_size: int
     else:
         return size
     raise InvalidInputError.because(f"size must be {problem}, not {size}", path)
+
+
+def check_new_disk(path: str, size: int, sector_size: int) -> None:
+    """Raise `InvalidInputError` if no disk of this name can have this size and sector size."""
+    limits = _limits(path)
+    _check_choice("sector_size", sector_size, limits.sector_sizes, limits.name, path)
+    check_size(path, format_of(path) or VirtualDiskFormat.VHDX, size, sector_size)
 
 
 def set_sector_sizes(

@@ -17,6 +17,8 @@ Structure, each module after those it uses; `__main__` chooses one of the first 
 - `wine`: Wine with its prefix and its environment.
 - `server`: the Wine server that lives between calls.
 - `python`: the Windows Python and its packages.
+- `vhdx`: the helper that makes a .vhdx a genuine one, if WINPYTHON_VHDX=1 asks for it; see
+  `tests.support.vhdx`.
 - `run`: the program's descriptors, signals and exit code.
 
 Known limits: pip picks the packages' wheels for Windows but evaluates their markers for the host,
