@@ -14,8 +14,8 @@ from typing import Any, Final
 from pyvhdmp import _win32
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_enums as enums
-from pyvhdmp.testing.hosts import RealHost, virtdisk_over
 from pyvhdmp.testing.kernel import CallFailed
+from pyvhdmp.testing.real_host import RealHost, virtdisk_over
 from pyvhdmp.testing.virtdisk import TRAILER_SIZE, Image, OpenImage
 from tests.support.vhdx import HELPER
 from tests.support.vhdx.images import SIGNATURE
@@ -41,9 +41,9 @@ class GenuineHost(RealHost):
         super().__init__(*arguments)
         self._exports = {}
 
-    def tail(self, path: str) -> tuple[bytes, int]:
+    def tail(self, path: str, length: int = TRAILER_SIZE) -> tuple[bytes, int]:
         """What would follow the payload if something did."""
-        tail, file_size = super().tail(path)
+        tail, file_size = super().tail(path, length)
         with open(path, "rb") as file:
             if file.read(len(SIGNATURE)) != SIGNATURE:
                 return tail, file_size
@@ -78,6 +78,11 @@ class GenuineHost(RealHost):
                 physical_sector_size=image.physical_sector_size,
                 disk_id=str(image.disk_id),
             )
+
+    def rewrite(self, path: str, old: Image, new: Image, opened: OpenImage | None = None) -> None:
+        if new.device == _VHDX:  # no tail follows the payload: the facts are in the image
+            raise CallFailed(constants.ERROR_NOT_SUPPORTED)
+        super().rewrite(path, old, new, opened)
 
     def open(self, opened: OpenImage) -> int:
         handle = super().open(opened)  # the image itself, from here on protected by that
