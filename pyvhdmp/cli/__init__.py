@@ -75,12 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     copy = subparsers.add_parser(
         "copy",
         help="copy a disk image, converting between raw, VHD and VHDX",
-        description="Copy a disk image. The names say what the images are: SRC is opened through "
-        "VHDMP if it is a .vhd, .vhdx, .avhd, .avhdx or .vhds (a fixed .vhd also without), and is "
-        "raw otherwise. DST becomes a fixed VHD if it is a .vhd; a dynamic VHDX, which takes no "
-        "room for zeros, needs VHDMP, and holds 3 MiB or more, if it is a .vhdx; no .avhd, .avhdx "
-        "or .vhds; and a raw image otherwise. It gets its name only when it is complete and "
-        "flushed.",
+        description="Copy a disk image. A DST that ends in .vhd becomes a fixed VHD; one in .vhdx "
+        "a dynamic VHDX, of 3 MiB or more, in which zeros take no room; any other a raw image. "
+        "SRC can be of any kind. All but raw images and fixed VHDs need Windows' VHDMP driver "
+        "and a process that is run as administrator. DST gets its name only when it is complete "
+        "and flushed.",
         epilog="example: pyvhdmp copy disk.img disk.vhd --verify",
     )
     copy.add_argument("source", metavar="SRC", help="the image to copy")

@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 import uuid
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
@@ -34,12 +35,10 @@ def genuine_vhdx() -> AbstractContextManager[None]:
 class GenuineHost(RealHost):
     """Images in real files, a .vhdx by way of the helper."""
 
-    _exports: dict[int, tuple[int, int]]
-    """Of the handle to a disk: its export, and the handle that keeps its image open."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._exports = {}
+    def __init__(self, kernel32: _win32.Kernel32, get_last_error: Callable[[], int]) -> None:
+        super().__init__(kernel32, get_last_error)
+        # Of the handle to a disk: its export, and the handle that keeps its image open.
+        self._exports: dict[int, tuple[int, int]] = {}
 
     def tail(self, path: str, length: int = TRAILER_SIZE) -> tuple[bytes, int]:
         """What would follow the payload if something did."""
