@@ -204,6 +204,7 @@ class NewVirtualImage:
         """Make the file, a disk of `size` bytes of zeros, in the place of one that is there."""
         windows = current()
         files.delete_file(windows, path)  # CreateVirtualDisk overwrites nothing
+        _check_driver(path)
         new = VirtualDisk.create_dynamic(path, size, sector_size=sector_size)
         try:
             try:
@@ -219,6 +220,15 @@ class NewVirtualImage:
     def seal(self) -> None:
         """Return when everything that was written to `disk` is on stable storage."""
         self.disk.sync_cache().result()
+
+
+def _check_driver(missing: str) -> None:
+    """Raise if there is no VHDMP, by opening a disk that is not there.
+
+    CreateVirtualDisk must not find it out: on Wine, which lacks it, that ends the process.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        VirtualDisk.open(missing).close()
 
 
 class _Question:

@@ -291,6 +291,11 @@ def _rounded(size: int) -> int:
 
 
 def _failure(error: OSError) -> CallFailed:
+    """Return what Windows calls the error of `open`, which may know errno alone."""
+    if isinstance(error, FileNotFoundError):
+        return CallFailed(constants.ERROR_FILE_NOT_FOUND)
+    if isinstance(error, FileExistsError):
+        return CallFailed(constants.ERROR_FILE_EXISTS)
     return CallFailed(getattr(error, "winerror", None) or constants.ERROR_ACCESS_DENIED)
 
 
