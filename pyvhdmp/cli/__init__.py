@@ -64,7 +64,8 @@ def describe(error: BaseException) -> str:
     if not code:
         return ": ".join(parts)
     hints = getattr(error, "__notes__", [])[1:]  # the first is for programmers: the function
-    return ". ".join([": ".join(parts) + f" (Windows error {code_text(code)})", *hints])
+    text = ": ".join(parts) + f" (Windows error {code_text(code)})"
+    return " ".join([f"{text}.", *hints]) if hints else text
 
 
 def _parser() -> argparse.ArgumentParser:
