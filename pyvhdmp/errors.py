@@ -16,6 +16,7 @@ import sys
 from typing import Final, Self
 
 from pyvhdmp._win32 import Windows, constants, format_message
+from pyvhdmp._win32.virtdisk import SINCE
 
 __all__ = [
     "DiskError",
@@ -175,6 +176,8 @@ def windows_error(
     hint = _VIRTDISK_HINTS.get((function, code)) or _HINTS.get(code)
     if hint is not None:
         error.add_note(hint)
+    elif code == constants.ERROR_CALL_NOT_IMPLEMENTED and function in SINCE:
+        error.add_note(f"This Windows has no {function}: it came with {SINCE[function]}.")
     elif code == constants.ERROR_INVALID_PARAMETER and function in _TRANSFERS:
         error.add_note(_ALIGNMENT_HINT)
     return error
