@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from pyvhdmp._win32 import constants
+from pyvhdmp._win32.virtdisk import SINCE
 
 __all__ = ["hint_for"]
 
@@ -138,4 +139,6 @@ def hint_for(function: str, code: int) -> str | None:
     """Return what helps when `function` fails with a code, None where nothing is known."""
     if code == constants.ERROR_INVALID_PARAMETER and function in _TRANSFERS:
         return _ALIGNMENT
+    if code == constants.ERROR_CALL_NOT_IMPLEMENTED and function in SINCE:
+        return f"This Windows has no {function}: it came with {SINCE[function]}."
     return _BY_FUNCTION.get((function, code)) or _BY_CODE.get(code)
