@@ -10,7 +10,7 @@ Rules:
 To read on: `images` (what a file is), `handles` (what a handle stands for), `host` (what is
 needed of the place where files lie), `calls` (what all functions share); then the functions
 by subject: `opening`, `creating`, `attaching`, `dependencies`, `information`, `settings`,
-`metadata`, `sizing`, `maintenance`, `changes`.
+`metadata`, `sizing`, `maintenance`, `changes`, `scsi`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pyvhdmp.testing.virtdisk.images import TRAILER_SIZE, Image
 from pyvhdmp.testing.virtdisk.information import Information
 from pyvhdmp.testing.virtdisk.maintenance import Maintenance
 from pyvhdmp.testing.virtdisk.metadata import Metadata
+from pyvhdmp.testing.virtdisk.scsi import Scsi
 from pyvhdmp.testing.virtdisk.settings import Settings
 
 __all__ = [
@@ -39,6 +40,6 @@ __all__ = [
 
 
 class SimulatedVirtdisk(
-    Creating, Attaching, Dependencies, Information, Settings, Metadata, Maintenance
+    Creating, Attaching, Dependencies, Information, Settings, Metadata, Maintenance, Scsi
 ):
     """virtdisk.dll over a host. `elevated`: whether the process may attach disks."""
