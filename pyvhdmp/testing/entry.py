@@ -49,6 +49,7 @@ _ON_THE_VOLUME: Final = _TRANSFERS | {
     "ResizeVirtualDisk",
     "MirrorVirtualDisk",
     "ForkVirtualDisk",
+    "RawSCSIVirtualDisk",
     "CreateFileW",
     "DeleteFileW",
     "MoveFileExW",

@@ -8,7 +8,7 @@ from pyvhdmp._win32 import constants
 from pyvhdmp.testing import long_operations, statuses
 from pyvhdmp.testing.devices import existing_file
 from pyvhdmp.testing.io_manager import Action, IoManager, Request, StorageDevice
-from pyvhdmp.testing.kernel import CallFailed, FileObject, Kernel
+from pyvhdmp.testing.kernel import CallFailed, Device, FileObject, Kernel
 from pyvhdmp.testing.long_operations import Work
 from pyvhdmp.testing.virtdisk import (
     TRAILER_SIZE,
@@ -18,6 +18,7 @@ from pyvhdmp.testing.virtdisk import (
     OpenImage,
     read_through,
 )
+from pyvhdmp.testing.virtdisk.attaching import drive_path
 from pyvhdmp.testing.virtdisk.host import SECTOR
 from pyvhdmp.testing.volume import File, Marker, Volume, full_path
 
@@ -26,6 +27,8 @@ __all__ = ["VolumeHost"]
 
 class VolumeHost:
     """Images on the simulated volume."""
+
+    sees_writes = True
 
     def __init__(self, kernel: Kernel, io: IoManager, volume: Volume) -> None:
         self._kernel = kernel
@@ -168,6 +171,31 @@ class VolumeHost:
             if isinstance(file.device, _ImageDevice) and file.device.opened in handles
         ]
 
+    def open_drive(self, name: str, access: int, share_mode: int, flags: int) -> int | None:
+        """Return a handle to the drive of this name, None if it is no drive's."""
+        for opened in self.opened():
+            attachment = opened.attachment
+            if attachment is None or attachment.is_raw or opened.is_harmless:
+                continue
+            if name.lower() == drive_path(opened, attachment).lower():
+                (file, *_) = self._objects([opened])
+                drive = _Drive(self._io, opened, file.device)
+                return self._kernel.new_handle(
+                    FileObject(drive, name, access=access, share_mode=share_mode, flags=flags)
+                )
+        return None
+
+    def drive(self, handle: int) -> OpenImage:
+        """Return the disk behind a handle to a drive."""
+        device = self._kernel.file(handle, "GetStorageDependencyInformation").device
+        if not isinstance(device, _Drive):
+            raise CallFailed(constants.ERROR_VIRTDISK_NOT_VIRTUAL_DISK)
+        return device.opened
+
+    def violation(self, text: str) -> None:
+        """The caller has done what it must not."""
+        self._kernel.violation(text)
+
     # -- Long operations ----------------------------------------------------------
 
     def begin(self, function: str, handle: int, overlapped: int, work: Work) -> None:
@@ -258,6 +286,7 @@ class _ImageDevice(StorageDevice):
     def close(self) -> None:
         """The handle is closed; a permanent attachment stays."""
         assert self.file is not None
+        self.opened.disk.is_lost |= self.file.is_dead
         if self.opened.close() and not self.file.is_dead:
             self.io.kernel.held.append(self.file)
 
@@ -266,6 +295,35 @@ class _ImageDevice(StorageDevice):
         if offset + length > self.opened.size:
             raise CallFailed(constants.ERROR_SECTOR_NOT_FOUND)
         return self.opened.start + offset
+
+
+class _Drive(StorageDevice):
+    """An attached disk as a drive of this machine."""
+
+    def __init__(self, io: IoManager, opened: OpenImage, image: Device) -> None:
+        super().__init__(io)
+        assert isinstance(image, _ImageDevice)
+        self.opened = opened
+        self.sector_size = image.sector_size
+        self._image = image
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return the bytes of a range."""
+        self._check()
+        return self._image.read(offset, length)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write bytes."""
+        self._check()
+        self._image.write(offset, data)
+
+    def begin_flush(self) -> Callable[[], None]:
+        """A flush promises what is written by now."""
+        return self._image.begin_flush()
+
+    def _check(self) -> None:
+        if not self.opened.is_attached:
+            raise CallFailed(constants.ERROR_DEVICE_NOT_CONNECTED)
 
 
 def _opened(file: FileObject) -> OpenImage:

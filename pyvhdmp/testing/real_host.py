@@ -48,6 +48,8 @@ _PIECE: Final = 1 << 20
 class RealHost:
     """Images in real files, by way of the real kernel32. Long operations are done at once."""
 
+    sees_writes = False
+
     def __init__(self, kernel32: _win32.Kernel32, get_last_error: Callable[[], int]) -> None:
         self._kernel32 = kernel32
         self._get_last_error = get_last_error
@@ -164,6 +166,14 @@ class RealHost:
         if not done:
             set_last_error(self._get_last_error())
         return done
+
+    def drive(self, handle: int) -> OpenImage:
+        """No real handle stands for a simulated drive."""
+        raise CallFailed(constants.ERROR_VIRTDISK_NOT_VIRTUAL_DISK)
+
+    def violation(self, text: str) -> None:
+        """What no caller should do ends the program."""
+        raise AssertionError(text)
 
     def begin(self, function: str, handle: int, overlapped: int, work: Work) -> None:
         """Do the whole of a long operation."""

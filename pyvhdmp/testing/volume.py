@@ -193,9 +193,8 @@ class Volume:
         self._spelled[_key(name)] = path
         file = self._files[_key(name)] = self._on_medium[_key(name)] = File()
         file.size = len(content)
-        if any(content):  # else there is nothing to remember
-            file.content.write(0, content)
-            file.medium.write(0, content)
+        file.content.put(content)
+        file.medium.put(content)
         file.medium_size = len(content)
 
     def remove_from_outside(self, name: str) -> None:

@@ -44,6 +44,9 @@ class Content(Protocol):
 class Host(Protocol):
     """Where images lie. Each member raises `CallFailed`."""
 
+    sees_writes: bool
+    """Whether a disk's watchers are told of every write to it."""
+
     def tail(self, path: str, length: int = TRAILER_SIZE) -> tuple[bytes, int]:
         """Return the last bytes of a file, at most `length`, and its size."""
 
@@ -87,6 +90,12 @@ class Host(Protocol):
 
     def opened(self) -> list[OpenImage]:
         """Return what is open, permanent attachments without a handle among it."""
+
+    def drive(self, handle: int) -> OpenImage:
+        """Return the disk behind a handle to a drive."""
+
+    def violation(self, text: str) -> None:
+        """The caller has done what it must not."""
 
     def begin(self, function: str, handle: int, overlapped: int, work: Work) -> None:
         """Begin a long operation. Return if it is done, raise `CallFailed` with the code if not."""

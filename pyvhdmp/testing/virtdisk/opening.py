@@ -21,7 +21,8 @@ from pyvhdmp._win32.virtdisk_structures import (
     VIRTUAL_STORAGE_TYPE,
 )
 from pyvhdmp.testing.kernel import CallFailed
-from pyvhdmp.testing.virtdisk.calls import Functions, device_of, put, require, structure
+from pyvhdmp.testing.virtdisk.calls import device_of, put, require, structure
+from pyvhdmp.testing.virtdisk.changes import Changes
 from pyvhdmp.testing.virtdisk.handles import Disk, OpenImage
 from pyvhdmp.testing.virtdisk.images import ISO, NO_ID, Image
 
@@ -33,7 +34,7 @@ _VERSION = enums.OPEN_VIRTUAL_DISK_VERSION
 _MISSING = (constants.ERROR_FILE_NOT_FOUND, constants.ERROR_PATH_NOT_FOUND)
 
 
-class Opening(Functions):
+class Opening(Changes):
     """Open what is there."""
 
     def OpenVirtualDisk(
@@ -54,10 +55,11 @@ class Opening(Functions):
         disk = self._disk(path, image)
         opened = self._asked(disk, parameters, access_mask)
         opened.cached = bool(flags & _FLAG.CACHED_IO)
+        opened.without_parents = bool(flags & _FLAG.NO_PARENTS)
         opened.custom_chain = bool(flags & _FLAG.CUSTOM_DIFF_CHAIN)
         if image.device == ISO:
             require(opened.version == _VERSION.VERSION_1 and opened.read_only)
-        if not (flags & _FLAG.NO_PARENTS or opened.custom_chain):
+        if not (opened.without_parents or opened.custom_chain):
             opened.chain = self._chain(disk.path, image)
         require(opened.write_depth <= 1 + len(opened.chain))
         put(handle, HANDLE_CELL(self._open(opened)))
@@ -122,6 +124,7 @@ class Opening(Functions):
         """Return a new handle."""
         handle = self._host.open(opened)
         opened.disk.handles.append(opened)
+        self._resume_tracking(opened)
         return handle
 
     def _chain(self, path: str, image: Image) -> list[tuple[str, Image]]:
