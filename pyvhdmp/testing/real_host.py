@@ -132,6 +132,18 @@ class _RealHost:
     def reads(self, handle: int) -> None:
         raise CallFailed(constants.ERROR_NOT_SUPPORTED)
 
+    def hold(self, handle: int, path: str) -> None:
+        raise CallFailed(constants.ERROR_NOT_SUPPORTED)
+
+    def let_go(self, handle: int, path: str) -> None:
+        raise CallFailed(constants.ERROR_NOT_SUPPORTED)
+
+    def move(self, handle: int, path: str) -> None:
+        raise CallFailed(constants.ERROR_NOT_SUPPORTED)
+
+    def go_on(self, handle: int) -> None:
+        raise CallFailed(constants.ERROR_NOT_SUPPORTED)
+
     def detached(self, handle: int) -> None:
         disk = self._open[handle].disk
         for other, opened in self._open.items():
