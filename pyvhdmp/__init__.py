@@ -36,6 +36,14 @@ from pyvhdmp.errors import (
 )
 from pyvhdmp.overlapped import OverlappedFile
 from pyvhdmp.virtual_disk import (
+    ChangedRange,
+    ChangeTracking,
+    Metadata,
+    Operation,
+    PhysicalDisk,
+    ScsiError,
+    ScsiResponse,
+    StorageDependency,
     VirtualDisk,
     VirtualDiskFormat,
     VirtualDiskInfo,
@@ -46,6 +54,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Backend",
+    "ChangeTracking",
+    "ChangedRange",
     "CompletionPort",
     "Disk",
     "DiskError",
@@ -53,11 +63,17 @@ __all__ = [
     "IllegalBlockError",
     "InvalidInputError",
     "MediumError",
+    "Metadata",
+    "Operation",
     "OverlappedFile",
     "PageBuffer",
+    "PhysicalDisk",
     "RawDisk",
     "ReadOnlyError",
+    "ScsiError",
+    "ScsiResponse",
     "ShortTransferError",
+    "StorageDependency",
     "UnmapBehavior",
     "VhdmpDisk",
     "VirtualDisk",

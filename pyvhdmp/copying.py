@@ -5,7 +5,8 @@ Rules:
 1. Everything is written to a `.partial` beside the target. It gets the target's
    name when it is complete, flushed and, if asked for, verified; on any other
    outcome it is deleted, and a target that was there before is as it was.
-2. What can be found out before the first byte is copied is found out then.
+2. VHDMP goes by the suffix, so there the mark comes before it: `disk.partial.vhdx`.
+3. What can be found out before the first byte is copied is found out then.
 """
 
 from __future__ import annotations
@@ -20,10 +21,19 @@ from typing import Final, TypeAlias
 from pyvhdmp import files
 from pyvhdmp._win32 import Windows, constants, current
 from pyvhdmp.completion import CompletionPort
-from pyvhdmp.disk import FixedVhdDisk, NewImage, open_disk, suffix_kind
+from pyvhdmp.disk import (
+    FixedVhdDisk,
+    NewImage,
+    NewVirtualImage,
+    VhdmpDisk,
+    make_virtual_image,
+    open_disk,
+    suffix_kind,
+)
 from pyvhdmp.errors import DiskError, InvalidInputError, windows_error
 from pyvhdmp.pipeline import Compare, Copy
 from pyvhdmp.vhd import Footer
+from pyvhdmp.virtual_disk.formats import check_new_disk
 
 __all__ = ["CopyResult", "Report", "compare_images", "copy_image"]
 
@@ -58,6 +68,9 @@ def copy_image(
 ) -> CopyResult:
     """Copy a disk image; the names say which kinds they are, as for `open_disk`.
 
+    A .vhd becomes a fixed VHD, made without any driver. A .vhdx becomes a dynamic one with
+    the source's sector size, made by VHDMP.
+
     `queue_depth` reads and as many writes of `io_size` bytes are in flight. `verify`:
     read both again and compare, before the target gets its name. `force`: replace
     a target that exists.
@@ -68,16 +81,23 @@ def copy_image(
     source, target = files.checked_path(source), files.checked_path(target)
     windows = current()
     kind = suffix_kind(target)
-    partial = target + ".partial"
+    partial = _partial_name(target) if issubclass(kind, VhdmpDisk) else target + ".partial"
     with (
         CompletionPort() as port,
         open_disk(source, read_only=True, port=port) as source_disk,
     ):
-        _check_target(windows, source, target, force=force)
-        size = source_disk.size
-        if kind is FixedVhdDisk:
-            Footer(size)  # refuses what no VHD can hold
-        image = NewImage(partial, size, kind, overwrite=True, port=port)
+        _check_target(windows, source, target, partial, force=force)
+        size, sector_size = source_disk.size, source_disk.sector_size
+        image: NewImage | NewVirtualImage
+        if issubclass(kind, VhdmpDisk):
+            check_new_disk(target, size, sector_size)
+            image = make_virtual_image(
+                target, partial, size=size, sector_size=sector_size, port=port
+            )
+        else:
+            if kind is FixedVhdDisk:
+                Footer(size)  # refuses what no VHD can hold
+            image = NewImage(partial, size, kind, overwrite=True, port=port)
         try:
             copy = Copy(
                 source_disk,
@@ -135,10 +155,19 @@ def compare_images(
         return compare.difference
 
 
-def _check_target(windows: Windows, source: str, target: str, *, force: bool) -> None:
+def _partial_name(target: str) -> str:
+    stem, suffix = ntpath.splitext(target)
+    return f"{stem}.partial{suffix}"
+
+
+def _check_target(windows: Windows, source: str, target: str, partial: str, *, force: bool) -> None:
     """Raise now what would otherwise be found out after the copy."""
     if _same_path(windows, source, target):
         raise InvalidInputError.because("source and target are the same file", target)
+    if _same_path(windows, source, partial):
+        raise InvalidInputError.because(
+            f"a copy to {ntpath.basename(target)} would be written over its source", source
+        )
     attributes = files.file_attributes(windows, target)
     if attributes is None:
         return

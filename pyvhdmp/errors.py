@@ -16,6 +16,7 @@ import sys
 from typing import Final, Self
 
 from pyvhdmp._win32 import Windows, constants, format_message
+from pyvhdmp.hints import hint_for
 
 __all__ = [
     "DiskError",
@@ -73,65 +74,6 @@ _MEDIUM_CODES: Final = frozenset(
     }
 )
 
-_ELEVATION_HINT: Final = (
-    'It needs a process that is run as administrator (the right to "perform volume maintenance '
-    'tasks").'
-)
-_HINTS: Final = {
-    constants.ERROR_SHARING_VIOLATION: (
-        "It is open elsewhere, in a VM, another program or this one. Who opens a disk for "
-        "writing has it alone; any number can have it open read-only."
-    ),
-    constants.ERROR_FILE_SYSTEM_LIMITATION: (
-        "The file system that holds it is not up to this; exFAT and this computer's own shares "
-        "are known for that."
-    ),
-    constants.ERROR_PRIVILEGE_NOT_HELD: _ELEVATION_HINT,
-    constants.ERROR_VHD_PARENT_VHD_NOT_FOUND: (
-        "It holds differences to a parent that is not where it was: put the parent back, or open "
-        "the disk without parents to ask where it is looked for."
-    ),
-    constants.ERROR_VIRTUAL_DISK_LIMITATION: (
-        "The file, or its folder, is compressed, encrypted or sparse: copy it to one that is not."
-    ),
-} | dict.fromkeys(
-    (
-        constants.ERROR_NOT_ENOUGH_MEMORY,
-        constants.ERROR_NO_SYSTEM_RESOURCES,
-        constants.ERROR_WORKING_SET_QUOTA,
-        constants.ERROR_INVALID_USER_BUFFER,
-        constants.ERROR_NOT_ENOUGH_QUOTA,
-    ),
-    "Windows has no memory left for more I/O: lower the queue depth.",
-)
-
-_TRANSFERS: Final = frozenset({"ReadFile", "WriteFile", "ReadFileScatter", "WriteFileGather"})
-_ALIGNMENT_HINT: Final = (
-    "For unbuffered I/O the offset, the length and the address must be multiples of the "
-    "sector size of the volume that holds the file."
-)
-
-_VIRTDISK_HINTS: Final = {
-    ("OpenVirtualDisk", constants.ERROR_INVALID_PARAMETER): (
-        "The path was absolute and the parameters were of version 2, with no access asked for: "
-        "what is left is a Windows without that version (it came with Windows 8), or a file of "
-        "another format than its name says."
-    ),
-    ("CreateVirtualDisk", constants.ERROR_INVALID_PARAMETER): (
-        "Paths were absolute, and size, sector size and block size were checked: what is left is "
-        "a Windows that knows less than that, or a parent of another format."
-    ),
-    ("AttachVirtualDisk", constants.ERROR_INVALID_PARAMETER): (
-        "The parameters were of version 1: what is left are flags that this Windows does not know."
-    ),
-    ("AttachVirtualDisk", constants.ERROR_ACCESS_DENIED): (
-        _ELEVATION_HINT
-        + " If it is one, the event log Microsoft-Windows-VHDMP-Operational tells more."
-    ),
-    ("DetachVirtualDisk", constants.ERROR_NOT_READY): "The disk was not attached.",
-    ("GetVirtualDiskPhysicalPath", constants.ERROR_NOT_READY): "The disk is not attached.",
-}
-
 # CPython knows which errno a Windows code is only on Windows. These are its
 # choices (PC/errmap.h) for the codes a stand-in is likely to return elsewhere.
 _ERRNO: Final = {
@@ -172,11 +114,8 @@ def windows_error(
         error = kind(_ERRNO.get(code, errno.EINVAL), format_message(code), filename)
         error.__dict__["winerror"] = code  # which OSError has only on Windows
     error.add_note(f"{function}{where} failed with Windows error {code_text(code)}.")
-    hint = _VIRTDISK_HINTS.get((function, code)) or _HINTS.get(code)
-    if hint is not None:
+    if (hint := hint_for(function, code)) is not None:
         error.add_note(hint)
-    elif code == constants.ERROR_INVALID_PARAMETER and function in _TRANSFERS:
-        error.add_note(_ALIGNMENT_HINT)
     return error
 
 

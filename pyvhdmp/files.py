@@ -23,6 +23,7 @@ __all__ = [
     "check_replaceable",
     "checked_path",
     "close_handle",
+    "delete_file",
     "discard_file",
     "extended",
     "file_attributes",
@@ -176,6 +177,14 @@ def move_file(windows: Windows, path: str, target: str, *, replace: bool) -> Non
     )
     if not windows.kernel32.MoveFileExW(extended(windows, path), extended(windows, target), flags):
         raise last_error(windows, "MoveFileExW", target)
+
+
+def delete_file(windows: Windows, path: str) -> None:
+    """Delete a file, if there is one. Raises the `OSError` of DeleteFileW."""
+    if not windows.kernel32.DeleteFileW(extended(windows, path)):
+        code = windows.get_last_error()
+        if code != constants.ERROR_FILE_NOT_FOUND:
+            raise windows_error(code, "DeleteFileW", path)
 
 
 def discard_file(windows: Windows, path: str) -> None:

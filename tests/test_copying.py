@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
@@ -15,13 +15,15 @@ from pyvhdmp import (
     InvalidInputError,
     MediumError,
     ShortTransferError,
+    VirtualDisk,
     make_fixed_vhd,
     open_disk,
 )
 from pyvhdmp._win32 import constants
 from pyvhdmp.copying import compare_images, copy_image
 from pyvhdmp.pipeline import Compare, Copy
-from pyvhdmp.testing import set_last_error, substituted
+from pyvhdmp.testing import SimulatedWindows, set_last_error, substituted
+from pyvhdmp.virtual_disk import VirtualDiskFormat, VirtualDiskType
 from tests.support import windows
 from tests.support.files import FilePath
 
@@ -51,7 +53,7 @@ def source(tmp_path: FilePath) -> FilePath:
 
 
 def assert_no_partial(folder: FilePath) -> None:
-    assert [path.name for path in folder.iterdir() if path.name.endswith(".partial")] == []
+    assert [path.name for path in folder.iterdir() if ".partial" in path.name] == []
 
 
 @pytest.mark.parametrize("size", [512, 4096, MIB, 8 * MIB + 512, 3 * MIB - 512])
@@ -162,6 +164,15 @@ def test_a_folder_is_no_target_and_no_source(source: FilePath, tmp_path: FilePat
         copy_image(source, tmp_path / "missing" / "out.img")
 
 
+@pytest.mark.parametrize("name", ["out.avhdx", "out.avhd", "out.VHDS"])
+def test_what_cannot_stand_alone_is_no_target(
+    source: FilePath, tmp_path: FilePath, name: str
+) -> None:
+    with pytest.raises(InvalidInputError, match="a new image cannot be a "):
+        copy_image(source, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.img"]
+
+
 def test_a_vhdx_needs_the_driver(source: FilePath, tmp_path: FilePath) -> None:
     with pytest.raises(InvalidInputError, match="VHDMP"):
         copy_image(source, tmp_path / "out.vhdx")
@@ -173,6 +184,127 @@ def test_a_vhdx_needs_the_driver(source: FilePath, tmp_path: FilePath) -> None:
         copy_image(tmp_path / "in.vhdx", tmp_path / "out.img")
     with pytest.raises(FileNotFoundError):
         copy_image(tmp_path / "missing.vhdx", tmp_path / "out.img")
+
+
+@pytest.fixture
+def vhdmp(machine: object) -> Iterator[None]:
+    """A driver that makes and reads a .vhdx."""
+    with windows.vhdmp():
+        yield
+
+
+@pytest.mark.usefixtures("vhdmp")
+@pytest.mark.parametrize("size", [3 * MIB, 3 * MIB + 512, 8 * MIB + 512])
+@pytest.mark.parametrize("name", ["out.vhdx", "OUT.VHDX", "a.b.vhdx"])
+def test_a_raw_image_goes_into_a_dynamic_vhdx_and_back(
+    tmp_path: FilePath, size: int, name: str
+) -> None:
+    content = image(tmp_path / "in.img", size)
+    there = copy_image(tmp_path / "in.img", tmp_path / name, verify=True)
+    assert there.bytes == size
+    with VirtualDisk.open(tmp_path / name, info_only=True) as disk:
+        assert disk.info.format is VirtualDiskFormat.VHDX
+        assert disk.info.disk_type is VirtualDiskType.DYNAMIC
+        assert disk.info.virtual_size == size
+    copy_image(tmp_path / name, tmp_path / "back.img")
+    assert (tmp_path / "back.img").read_bytes() == content
+    names = [path.name for path in tmp_path.iterdir()]
+    assert sorted(names) == sorted([name, "back.img", "in.img"])
+
+
+@pytest.mark.usefixtures("vhdmp")
+def test_zeros_take_no_room_in_a_new_vhdx(
+    machine: SimulatedWindows | None, tmp_path: FilePath
+) -> None:
+    (tmp_path / "in.img").write_bytes(bytes(20 * MIB) + b"\x01" * MIB + bytes(11 * MIB))
+    result = copy_image(tmp_path / "in.img", tmp_path / "out.vhdx", io_size=MIB)
+    assert result.bytes_zero == 31 * MIB
+    if machine is not None:  # over a real volume it is simulated with all of its zeros
+        with VirtualDisk.open(tmp_path / "out.vhdx", info_only=True) as disk:
+            assert disk.info.physical_size < 2 * MIB
+
+
+@pytest.mark.usefixtures("vhdmp")
+def test_a_vhdx_keeps_the_sector_size_of_its_source(tmp_path: FilePath) -> None:
+    VirtualDisk.create_dynamic(tmp_path / "in.vhdx", 4 * MIB, sector_size=4096).close()
+    copy_image(tmp_path / "in.vhdx", tmp_path / "out.vhdx")
+    with open_disk(tmp_path / "out.vhdx", read_only=True) as disk:
+        assert (disk.sector_size, disk.size) == (4096, 4 * MIB)
+
+
+@pytest.mark.usefixtures("vhdmp")
+@pytest.mark.parametrize("size", [512, 3 * MIB - 512])
+def test_what_is_too_small_for_a_vhdx_is_said_at_once(tmp_path: FilePath, size: int) -> None:
+    image(tmp_path / "in.img", size)
+    with pytest.raises(InvalidInputError, match="at least 3145728 bytes") as caught:
+        copy_image(tmp_path / "in.img", tmp_path / "out.vhdx")
+    assert caught.value.filename == str(tmp_path / "out.vhdx")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.img"]
+
+
+@pytest.mark.usefixtures("vhdmp")
+def test_a_vhdx_replaces_another_only_when_it_is_complete(
+    source: FilePath, tmp_path: FilePath
+) -> None:
+    target, left_behind = tmp_path / "out.vhdx", tmp_path / "out.partial.vhdx"
+    target.write_bytes(b"old")
+    left_behind.write_bytes(b"of a copy that was killed")
+    with pytest.raises(FileExistsError):
+        copy_image(source, target)
+    seen: list[bytes] = []
+    copy_image(
+        source, target, force=True, verify=True, report=lambda *_: seen.append(target.read_bytes())
+    )
+    assert set(seen) == {b"old"}
+    assert compare_images(source, target) is None
+    assert_no_partial(tmp_path)
+
+
+@pytest.mark.usefixtures("vhdmp")
+def test_a_copy_is_not_written_over_its_source(source: FilePath, tmp_path: FilePath) -> None:
+    copy_image(source, tmp_path / "disk.partial.vhdx")
+    with pytest.raises(InvalidInputError, match="written over its source"):
+        copy_image(tmp_path / "disk.partial.vhdx", tmp_path / "disk.vhdx")
+    assert compare_images(source, tmp_path / "disk.partial.vhdx") is None
+
+
+@pytest.mark.usefixtures("vhdmp")
+@pytest.mark.parametrize(
+    ("function", "calls"),
+    [
+        ("ReadFileScatter", 4),
+        ("ReadFileScatter", 20),
+        ("WriteFileGather", 1),
+        ("WriteFileGather", 20),
+        ("MoveFileExW", 1),
+    ],
+)
+def test_a_copy_to_a_vhdx_that_fails_leaves_nothing(
+    source: FilePath, tmp_path: FilePath, function: str, calls: int
+) -> None:
+    with CompletionPort() as outer:
+        real = getattr(outer.windows.kernel32, function)
+    with (
+        substituted(kernel32={function: after(calls, constants.ERROR_CRC, real)}),
+        pytest.raises(MediumError),
+    ):
+        copy_image(source, tmp_path / "out.vhdx", io_size=64 << 10)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.img"]
+
+
+@pytest.mark.usefixtures("vhdmp")
+@pytest.mark.parametrize("code", [5, constants.ERROR_PRIVILEGE_NOT_HELD])
+def test_a_vhdx_that_must_not_be_attached_is_not_left_behind(
+    source: FilePath, tmp_path: FilePath, code: int
+) -> None:
+    with (
+        substituted(virtdisk={"AttachVirtualDisk": lambda *_: code}),
+        pytest.raises(OSError, match=r"out\.vhdx") as caught,
+    ):
+        copy_image(source, tmp_path / "out.vhdx")
+    assert windows.winerror(caught.value) == code
+    assert caught.value.filename == str(tmp_path / "out.vhdx")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.img"]
 
 
 def after(calls: int, code: int, real: Callable[..., int]) -> Callable[..., int]:

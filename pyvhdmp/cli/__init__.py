@@ -64,7 +64,8 @@ def describe(error: BaseException) -> str:
     if not code:
         return ": ".join(parts)
     hints = getattr(error, "__notes__", [])[1:]  # the first is for programmers: the function
-    return ". ".join([": ".join(parts) + f" (Windows error {code_text(code)})", *hints])
+    text = ": ".join(parts) + f" (Windows error {code_text(code)})"
+    return " ".join([f"{text}.", *hints]) if hints else text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,9 +75,12 @@ def _parser() -> argparse.ArgumentParser:
 
     copy = subparsers.add_parser(
         "copy",
-        help="copy a disk image, converting between raw and fixed VHD",
-        description="Copy a disk image. A name that ends in .vhd is a fixed VHD, any other a raw "
-        "image. The target gets its name only when it is complete and flushed.",
+        help="copy a disk image, converting between raw, VHD and VHDX",
+        description="Copy a disk image. A DST that ends in .vhd becomes a fixed VHD; one in .vhdx "
+        "a dynamic VHDX, of 3 MiB or more, in which zeros take no room; any other a raw image. "
+        "SRC can be of any kind. All but raw images and fixed VHDs need Windows' VHDMP driver "
+        "and a process that is run as administrator. DST gets its name only when it is complete "
+        "and flushed.",
         epilog="example: pyvhdmp copy disk.img disk.vhd --verify",
     )
     copy.add_argument("source", metavar="SRC", help="the image to copy")

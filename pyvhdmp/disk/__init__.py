@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from pyvhdmp.disk.base import Disk, UnmapBehavior
 from pyvhdmp.disk.images import FixedVhdDisk, NewImage, RawDisk, make_fixed_vhd
-from pyvhdmp.disk.opening import Backend, open_disk, suffix_kind
-from pyvhdmp.disk.vhdmp import VhdmpDisk
+from pyvhdmp.disk.opening import Backend, make_virtual_image, open_disk, suffix_kind
+from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk
 
 __all__ = [
     "Backend",
     "Disk",
     "FixedVhdDisk",
     "NewImage",
+    "NewVirtualImage",
     "RawDisk",
     "UnmapBehavior",
     "VhdmpDisk",
     "make_fixed_vhd",
+    "make_virtual_image",
     "open_disk",
     "suffix_kind",
 ]

@@ -227,30 +227,25 @@ class Disk:
         if self._read_only:
             if self.closed:
                 raise ValueError("I/O operation on a closed file")
-            done: IoFuture[None] = IoFuture()
-            done.resolve(None)
-            return done
+            return _done()
         return self._file.flush()
 
     def unmap(self, sector: int, count: int) -> Future[None]:
         """Say that `count` sectors are no longer needed; `unmap_behavior` says what they then hold.
 
         Where that is zeros, Windows writes them, unless the file is sparse, and may do so
-        before this returns.
+        before this returns. The future of a virtual disk fails with `ScsiError` if the disk
+        refuses.
         Raises `IllegalBlockError` and `ReadOnlyError` as `write_vectored` does.
         """
         self._check_writable()
-        start, length = self._check_range(sector, operator.index(count) * self._sector_size)
-        done: IoFuture[None] = IoFuture()
+        sector, count = operator.index(sector), operator.index(count)
+        self._check_range(sector, count * self._sector_size)
         if self.closed:
             raise ValueError("I/O operation on a closed file")
-        if self._unmap_behavior is not UnmapBehavior.ZEROES or not length:
-            done.resolve(None)
-            return done
-        control = self._file.device_io_control(
-            constants.FSCTL_SET_ZERO_DATA, FILE_ZERO_DATA_STRUCT.pack(start, start + length)
-        )
-        return _without_result(control)
+        if not count:
+            return _done()
+        return self._unmap(sector, count)
 
     def wait_resize(self, sector_count: int) -> Future[int]:
         """Future of the number of sectors, once it is not `sector_count`.
@@ -302,6 +297,16 @@ class Disk:
     def _look_again(self) -> None:
         """Find out how many sectors there are now, where that can change."""
 
+    def _unmap(self, sector: int, count: int) -> Future[None]:
+        """Unmap a range that is inside the disk, and not empty."""
+        if self._unmap_behavior is not UnmapBehavior.ZEROES:
+            return _done()
+        start, end = sector * self._sector_size, (sector + count) * self._sector_size
+        control = self._file.device_io_control(
+            constants.FSCTL_SET_ZERO_DATA, FILE_ZERO_DATA_STRUCT.pack(start, end)
+        )
+        return _without_result(control)
+
     def _transfer(
         self,
         buffers: Sequence[Buffer],
@@ -345,6 +350,12 @@ class Disk:
 
 def _nothing() -> None:
     pass
+
+
+def _done() -> Future[None]:
+    done: IoFuture[None] = IoFuture()
+    done.resolve(None)
+    return done
 
 
 def _without_result(control: Future[int]) -> Future[None]:

@@ -11,11 +11,11 @@ from pyvhdmp._win32 import constants, current
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.base import Disk
 from pyvhdmp.disk.images import FixedVhdDisk, RawDisk
-from pyvhdmp.disk.vhdmp import VhdmpDisk
+from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk
 from pyvhdmp.errors import InvalidInputError, code_text
 from pyvhdmp.vhd import NotFixedError
 
-__all__ = ["Backend", "open_disk", "suffix_kind"]
+__all__ = ["Backend", "make_virtual_image", "open_disk", "suffix_kind"]
 
 Backend: TypeAlias = Literal["auto", "vhdmp", "fixed-vhd", "raw"]
 
@@ -36,15 +36,17 @@ _NOT_THERE: Final = frozenset(
 _NOT_ALLOWED: Final = frozenset({constants.ERROR_ACCESS_DENIED, constants.ERROR_PRIVILEGE_NOT_HELD})
 
 
-def suffix_kind(path: str) -> type[FixedVhdDisk] | type[RawDisk]:
-    """Return the kind of image that a plain file of this name holds, without any driver.
+def suffix_kind(path: str) -> type[FixedVhdDisk] | type[RawDisk] | type[VhdmpDisk]:
+    """Return the kind of disk that a new image of this name is.
 
-    Raises `InvalidInputError` for a name whose format only the VHDMP driver knows.
+    Raises `InvalidInputError` for a name of what cannot stand alone.
     """
     suffix = _suffix(path)
+    if suffix == ".vhdx":
+        return VhdmpDisk
     if suffix in _VHDMP_ONLY:
         raise InvalidInputError.because(
-            f"a {suffix} is no plain file: only Windows' VHDMP driver reads and writes it", path
+            f"a new image cannot be a {suffix}: make it a .vhdx, a .vhd or a raw image", path
         )
     return FixedVhdDisk if suffix == ".vhd" else RawDisk
 
@@ -83,6 +85,22 @@ def open_disk(
     raise InvalidInputError.because(
         f"backend must be 'auto', 'vhdmp', 'fixed-vhd' or 'raw', not {backend!r}"
     )
+
+
+def make_virtual_image(
+    path: str, temporary: str, *, size: int, sector_size: int, port: CompletionPort
+) -> NewVirtualImage:
+    """Make a dynamic virtual disk, at `temporary`, that is to be renamed to `path`.
+
+    Raises as `open_disk` does where VHDMP is out of reach. Then there is no file.
+    """
+    try:
+        return NewVirtualImage(temporary, size, sector_size=sector_size, port=port)
+    except OSError as error:
+        if getattr(error, "winerror", None) not in _NOT_THERE | _NOT_ALLOWED:
+            raise
+        error.filename = path
+        _refuse(path, f"a {_suffix(path)} needs Windows' VHDMP driver", error)
 
 
 def _open_virtual(name: str, suffix: str, *, read_only: bool, port: CompletionPort | None) -> Disk:

@@ -8,35 +8,45 @@ Rules:
    made, and that from then on.
 3. Others can resize the disk, and nothing notifies. Its size is asked for again whenever
    somebody asks for it, waits for it, or wants to go past the end that was known.
-4. A question holds the handle as a request does, so that no close comes in between. It
+4. A new disk is one from the moment it is created, empty, and looks finished all the time.
+   So it is made under a name that says it is not.
+5. A question holds the handle as a request does, so that no close comes in between. It
    is answered while it is asked. Should Windows post a packet for it all the same, that
    is a stray, which the port ignores.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import uuid
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from pyvhdmp import files
+from pyvhdmp._win32 import current
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.base import Disk, UnmapBehavior
 from pyvhdmp.disk.probe import takes_pages
 from pyvhdmp.disk.resize import ResizeWatch
+from pyvhdmp.disk.unmap import Unmap
 from pyvhdmp.overlapped import OverlappedFile
-from pyvhdmp.virtual_disk import VirtualDisk, virtual_size
+from pyvhdmp.virtual_disk import VirtualDisk
+from pyvhdmp.virtual_disk.questions import virtual_size
+from pyvhdmp.virtual_disk.scsi import UnmapLimits, unmap_limits
 
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["VhdmpDisk"]
+__all__ = ["NewVirtualImage", "VhdmpDisk"]
 
 
 class VhdmpDisk(Disk):
     """A virtual disk of any kind, opened and attached through virtdisk.dll.
 
-    Windows wants a process that is run as administrator for that. `unmap` is checked, and
-    has no effect.
+    Windows wants a process that is run as administrator for that. `unmap` gives blocks back
+    to the host where the disk takes SCSI's UNMAP, and is checked and ignored where not.
     """
 
     disk_type: ClassVar[str] = "vhdmp"
@@ -65,6 +75,9 @@ class VhdmpDisk(Disk):
             unmap_behavior=UnmapBehavior.IGNORED,
         )
         self._resize_watch = ResizeWatch(self._count_sectors)
+        self._unmap_limits: UnmapLimits | None = None
+        self._unmap_lock = threading.Lock()
+        self._unmap_asked = False
 
     @classmethod
     def open(
@@ -134,6 +147,36 @@ class VhdmpDisk(Disk):
             file.close()
             raise
 
+    @property
+    def unmap_behavior(self) -> UnmapBehavior:
+        """What `unmap` does to the content.
+
+        UNSPECIFIED where the disk says that it takes UNMAP: blocks that are given up whole read
+        as zeros, and the edges keep what they hold. IGNORED where it does not, or where
+        Windows has no way to ask. Raises `ValueError` if that was not asked before it was closed.
+        """
+        if not self._unmap_asked:
+            question = _Question()
+            self._file.enter(question)
+            try:
+                self._ask_unmap_limits()
+            finally:
+                self._file.leave(question)
+        return UnmapBehavior.UNSPECIFIED if self._unmap_limits else UnmapBehavior.IGNORED
+
+    def _unmap(self, sector: int, count: int) -> Future[None]:
+        return Unmap(self._file, self._path, sector, count, self._ask_unmap_limits).start()
+
+    def _ask_unmap_limits(self) -> UnmapLimits | None:
+        """Return what the disk takes. Asked once, by whoever has the file entered."""
+        with self._unmap_lock:
+            if not self._unmap_asked:
+                windows, handle = self._file.port.windows, self._file.handle
+                with contextlib.suppress(OSError):  # a Windows without RawSCSIVirtualDisk
+                    self._unmap_limits = unmap_limits(windows, handle, self._path)
+                self._unmap_asked = True
+            return self._unmap_limits
+
     def _look_again(self) -> None:
         self._count_sectors()
 
@@ -150,6 +193,42 @@ class VhdmpDisk(Disk):
         finally:
             self._file.leave(question)
         return self._sector_count
+
+
+class NewVirtualImage:
+    """A dynamic virtual disk being made: `disk` can be written at once, see rule 4."""
+
+    def __init__(
+        self, path: str, size: int, *, sector_size: int, port: CompletionPort | None = None
+    ) -> None:
+        """Make the file, a disk of `size` bytes of zeros, in the place of one that is there."""
+        windows = current()
+        files.delete_file(windows, path)  # CreateVirtualDisk overwrites nothing
+        _check_driver(path)
+        new = VirtualDisk.create_dynamic(path, size, sector_size=sector_size)
+        try:
+            try:
+                new.attach_raw()
+            except BaseException:
+                new.close()
+                raise
+            self.disk: Disk = VhdmpDisk.take_over(new, read_only=False, port=port)
+        except BaseException:
+            files.discard_file(windows, path)
+            raise
+
+    def seal(self) -> None:
+        """Return when everything that was written to `disk` is on stable storage."""
+        self.disk.sync_cache().result()
+
+
+def _check_driver(missing: str) -> None:
+    """Raise if there is no VHDMP, by opening a disk that is not there.
+
+    CreateVirtualDisk must not find it out: on Wine, which lacks it, that ends the process.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        VirtualDisk.open(missing).close()
 
 
 class _Question:

@@ -234,8 +234,10 @@ class VolumeHost:
         operation = file.operations.get(overlapped)
         if operation is None:
             raise CallFailed(constants.ERROR_INVALID_PARAMETER)
-        self._kernel.pass_a_moment()
-        return operation.progress
+        progress = operation.progress
+        if progress[0] == constants.ERROR_IO_PENDING:
+            self._kernel.pass_a_moment()
+        return progress
 
 
 class _FileContent:

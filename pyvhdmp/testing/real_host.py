@@ -40,12 +40,12 @@ from pyvhdmp.testing.virtdisk import (
     SimulatedVirtdisk,
 )
 
-__all__ = ["simulated_virtdisk"]
+__all__ = ["RealHost", "simulated_virtdisk", "virtdisk_over"]
 
 _PIECE: Final = 1 << 20
 
 
-class _RealHost:
+class RealHost:
     """Images in real files, by way of the real kernel32. Long operations are done at once."""
 
     sees_writes = False
@@ -59,6 +59,7 @@ class _RealHost:
         self.lock = threading.RLock()
 
     def tail(self, path: str, length: int = TRAILER_SIZE) -> tuple[bytes, int]:
+        """Return the last bytes of a file, and its size."""
         try:
             with open(path, "rb") as file:
                 size = os.fstat(file.fileno()).st_size
@@ -68,9 +69,11 @@ class _RealHost:
             raise _failure(error) from error
 
     def allocated(self, path: str) -> int:
+        """Return the size of a file."""
         return os.path.getsize(path)
 
     def create(self, path: str, image: Image) -> None:
+        """Make a file of zeros with the image's tail."""
         if image.is_differencing:
             raise CallFailed(constants.ERROR_NOT_SUPPORTED)
         try:
@@ -82,10 +85,12 @@ class _RealHost:
             raise _failure(error) from error
 
     def delete(self, path: str) -> None:
+        """Take a file away, if it is not open."""
         with suppress(OSError):  # it may be open
             os.unlink(path)
 
     def rewrite(self, path: str, old: Image, new: Image, opened: OpenImage | None = None) -> None:
+        """Move the end of the payload, and what follows it."""
         content, tail = self._own_content(path), new.tail()
         if new.size > old.size:
             content.zero(old.size, len(old.tail()))
@@ -95,6 +100,7 @@ class _RealHost:
     def content(
         self, path: str, opened: OpenImage | None = None, *, write: bool = False
     ) -> Content:
+        """Return the payload of a file."""
         if opened is not None and path == opened.path:
             return self._own_content(path)
         if write:
@@ -110,6 +116,7 @@ class _RealHost:
         return _HandleContent(self._kernel32, self._get_last_error, handles[0])
 
     def open(self, opened: OpenImage) -> int:
+        """Return a handle to the file."""
         handle = self._kernel32.CreateFileW(
             opened.path,
             opened.access,
@@ -125,26 +132,33 @@ class _RealHost:
         return handle
 
     def found(self, handle: int) -> OpenImage:
+        """Return what a handle stands for."""
         if handle not in self._open:
             raise CallFailed(constants.ERROR_INVALID_HANDLE)
         return self._open[handle]
 
     def reads(self, handle: int) -> None:
+        """A plain handle reads from no parent."""
         raise CallFailed(constants.ERROR_NOT_SUPPORTED)
 
     def hold(self, handle: int, path: str) -> None:
+        """No file follows another here."""
         raise CallFailed(constants.ERROR_NOT_SUPPORTED)
 
     def let_go(self, handle: int, path: str) -> None:
+        """No file follows another here."""
         raise CallFailed(constants.ERROR_NOT_SUPPORTED)
 
     def move(self, handle: int, path: str) -> None:
+        """A plain handle stays where it is."""
         raise CallFailed(constants.ERROR_NOT_SUPPORTED)
 
     def go_on(self, handle: int) -> None:
+        """Nothing waits."""
         raise CallFailed(constants.ERROR_NOT_SUPPORTED)
 
     def detached(self, handle: int) -> None:
+        """What is in flight is cancelled."""
         disk = self._open[handle].disk
         for other, opened in self._open.items():
             if opened.disk is disk:
@@ -154,6 +168,7 @@ class _RealHost:
             disk.handles.remove(opened)
 
     def opened(self) -> list[OpenImage]:
+        """Return what is open."""
         return [*self._open.values(), *self._kept]
 
     def close(self, handle: int) -> int:
@@ -169,12 +184,15 @@ class _RealHost:
         return done
 
     def drive(self, handle: int) -> OpenImage:
+        """There are no drives."""
         raise CallFailed(constants.ERROR_VIRTDISK_NOT_VIRTUAL_DISK)
 
     def violation(self, text: str) -> None:
+        """The caller has done what it must not."""
         raise AssertionError(text)
 
     def begin(self, function: str, handle: int, overlapped: int, work: Work) -> None:
+        """Do the whole of a long operation."""
         if function in ("MirrorVirtualDisk", "ForkVirtualDisk"):
             raise CallFailed(constants.ERROR_NOT_SUPPORTED)
         long_operations.run_to_end(work)
@@ -183,6 +201,7 @@ class _RealHost:
             self._done.add((handle, overlapped))
 
     def progress(self, handle: int, overlapped: int) -> tuple[int, int, int]:
+        """Every operation is over."""
         if (handle, overlapped) not in self._done:
             raise CallFailed(constants.ERROR_INVALID_PARAMETER)
         return constants.ERROR_SUCCESS, 1, 1
@@ -298,6 +317,11 @@ def _rounded(size: int) -> int:
 
 
 def _failure(error: OSError) -> CallFailed:
+    """Return what Windows calls the error of `open`, which may know errno alone."""
+    if isinstance(error, FileNotFoundError):
+        return CallFailed(constants.ERROR_FILE_NOT_FOUND)
+    if isinstance(error, FileExistsError):
+        return CallFailed(constants.ERROR_FILE_EXISTS)
     return CallFailed(getattr(error, "winerror", None) or constants.ERROR_ACCESS_DENIED)
 
 
@@ -310,7 +334,14 @@ def simulated_virtdisk(*, elevated: bool = True, seed: int = 0) -> Iterator[None
     the process may attach disks. Needs Windows.
     """
     windows = _win32.current()
-    host = _RealHost(windows.kernel32, windows.get_last_error)
+    host = RealHost(windows.kernel32, windows.get_last_error)
+    with virtdisk_over(host, elevated=elevated, seed=seed):
+        yield
+
+
+@contextmanager
+def virtdisk_over(host: RealHost, *, elevated: bool = True, seed: int = 0) -> Iterator[None]:
+    """Put a simulated virtdisk.dll over a host of real files, as `simulated_virtdisk` does."""
     functions = SimulatedVirtdisk(host, random.Random(seed), elevated=elevated)
 
     def coded(name: str) -> Callable[..., int]:

@@ -3,9 +3,10 @@
 Rules:
 
 1. It is asked about a drive, by a handle to its device, with DISK_HANDLE. There is an entry
-   for the file of the disk and, with HOST_VOLUMES, one for each of its parents.
-2. In entries of version 2 the texts are PCWSTRs to what lies behind the entries, in the
-   caller's memory. On every system they are what ctypes takes for one: wchar_t.
+   for the file of the disk and, with HOST_VOLUMES, one for each of its parents. The one
+   volume that there is lies on no virtual disk, and neither do its files.
+2. In entries of version 2 the texts are addresses of what lies behind the entries, in the
+   caller's memory: UTF-16-LE on every system.
 3. 122 says that it takes more memory, and SizeUsed how much.
 """
 
@@ -39,7 +40,6 @@ _DEPENDENT = enums.DEPENDENT_DISK_FLAG
 _FLAG = enums.GET_STORAGE_DEPENDENCY_FLAG
 _VERSION = enums.STORAGE_DEPENDENCY_INFO_VERSION
 _VOLUME: Final = "\\\\?\\Volume{5eed5eed-0000-0000-0000-100000000000}\\"
-_WCHAR: Final = ctypes.sizeof(ctypes.c_wchar)
 
 
 class Dependencies(Functions):
@@ -89,7 +89,7 @@ def _packed(
     def placed(text: str) -> int:
         nonlocal texts
         at = address + texts_at + len(texts)
-        texts += bytes(ctypes.create_unicode_buffer(text))
+        texts += (text + "\0").encode("utf-16-le", "surrogatepass")
         return at
 
     for level, (path, image) in enumerate(files):

@@ -25,6 +25,7 @@ from tests.support.winpython.python import (
 )
 from tests.support.winpython.run import open_standard_descriptors, run
 from tests.support.winpython.server import join_server
+from tests.support.winpython.vhdx import vhdx_environment
 from tests.support.winpython.wine import find_wine
 
 
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         python = find_python(cache, version)
         packages = find_packages(cache, version)
         environment = wine.environment() | python_environment(cache, version, packages)
-        with join_server(wine):
+        with vhdx_environment(cache, environment) as environment, join_server(wine):
             return run([str(wine.loader), str(python), *arguments], environment)
     except (SetupError, OSError) as error:
         print(f"winpython: {error}", file=sys.stderr)

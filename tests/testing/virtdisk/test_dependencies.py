@@ -5,10 +5,12 @@ from __future__ import annotations
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_enums as enums
 from pyvhdmp._win32 import virtdisk_structures as v
-from pyvhdmp._win32.memory import address_of
+from pyvhdmp._win32.memory import address_of, wide_text
 from pyvhdmp.buffers import PAGE_SIZE, Block
+from tests.testing.program import content
 from tests.testing.virtdisk.disks import MIB, VHDX, Disks
 
+READ, OPEN_EXISTING = constants.GENERIC_READ, constants.OPEN_EXISTING
 FLAG = enums.GET_STORAGE_DEPENDENCY_FLAG
 DEPENDENT = enums.DEPENDENT_DISK_FLAG
 P, C = "C:\\folder\\p.vhdx", "C:\\folder\\c.vhdx"
@@ -34,6 +36,11 @@ def asked(
     return code, used.Value, block
 
 
+def text(address: int) -> str:
+    """A text that lies in the block."""
+    return wide_text(content(address, 100))
+
+
 def test_a_drive_depends_on_its_file_and_its_parents(disks: Disks) -> None:
     handle = drive(disks)
     for flags, paths in (
@@ -46,10 +53,10 @@ def test_a_drive_depends_on_its_file_and_its_parents(disks: Disks) -> None:
         assert info.NumberEntries == len(paths)
         kind = v.STORAGE_DEPENDENCY_INFO_TYPE_2 * len(paths)
         entries = list(kind.from_buffer(block.memory, 8))
-        assert [entry.DependentVolumeRelativePath for entry in entries] == paths
+        assert [text(entry.DependentVolumeRelativePath) for entry in entries] == paths
         assert [entry.AncestorLevel for entry in entries] == list(range(len(paths)))
-        assert entries[0].DependencyDeviceName == "\\\\.\\PhysicalDrive1"
-        assert (entries[0].HostVolumeName or "").startswith("\\\\?\\Volume{")
+        assert text(entries[0].DependencyDeviceName) == "\\\\.\\PhysicalDrive1"
+        assert text(entries[0].HostVolumeName).startswith("\\\\?\\Volume{")
         assert entries[0].DependencyTypeFlags & DEPENDENT.READ_ONLY
         assert entries[-1].VirtualStorageType.DeviceId == VHDX
         assert asked(disks, handle, flags, 2, used - 1)[:2] == (122, used)
@@ -70,6 +77,11 @@ def test_what_is_asked_wrongly_is_refused(disks: Disks) -> None:
     none = disks.open(P, read_only=True)
     code = constants.ERROR_VIRTDISK_NOT_VIRTUAL_DISK
     assert asked(disks, none, FLAG.DISK_HANDLE, 1)[0] == code
-    (attached,) = [h for h in disks.handles if h not in (handle, none)]
+    folder = disks.kernel32.CreateFileW(
+        "\\\\.\\C:", READ, 7, 0, OPEN_EXISTING, constants.FILE_FLAG_BACKUP_SEMANTICS, 0
+    )
+    disks.handles.append(folder)
+    assert asked(disks, folder, FLAG.HOST_VOLUMES, 1)[0] == code
+    (attached,) = [h for h in disks.handles if h not in (handle, none, folder)]
     assert disks.virtdisk.DetachVirtualDisk(attached, 0, 0) == 0
     assert asked(disks, handle, FLAG.DISK_HANDLE, 1)[0] == code

@@ -1,0 +1,110 @@
+"""The metadata of a virtual disk: bytes by UUID, which its file carries and no guest sees."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, MutableMapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Final
+
+from pyvhdmp._win32 import constants
+from pyvhdmp._win32.memory import address_of
+from pyvhdmp._win32.virtdisk_structures import GUID, ULONG_CELL
+from pyvhdmp.buffers import PAGE_SIZE, Block
+from pyvhdmp.errors import windows_error
+from pyvhdmp.virtual_disk.questions import grown
+
+if TYPE_CHECKING:
+    from pyvhdmp.virtual_disk.disk import VirtualDisk
+
+__all__ = ["Metadata"]
+
+_GUID_SIZE: Final = 16
+_ABSENT: Final = (constants.ERROR_NOT_FOUND, constants.ERROR_FILE_NOT_FOUND)
+
+
+class Metadata(MutableMapping[uuid.UUID, bytes]):
+    """A mapping of `uuid.UUID` to `bytes`, each access a call of Windows.
+
+    A missing item is a `KeyError`, anything else the `OSError` of
+    EnumerateVirtualDiskMetadata, GetVirtualDiskMetadata, SetVirtualDiskMetadata or
+    DeleteVirtualDiskMetadata, virtdisk.h. VHDX alone has metadata.
+    """
+
+    def __init__(self, disk: VirtualDisk, lock: AbstractContextManager[object]) -> None:
+        """For `VirtualDisk`. `lock`: held while its handle is used."""
+        self._disk = disk
+        self._lock = lock
+
+    def __repr__(self) -> str:
+        return f"<Metadata of {self._disk!r}>"
+
+    def __getitem__(self, key: uuid.UUID) -> bytes:
+        function = self._disk.windows.virtdisk.GetVirtualDiskMetadata
+        item = _guid(key)
+        length = 0
+
+        def call(block: Block, size: int) -> tuple[int, int]:
+            nonlocal length
+            cell = ULONG_CELL(size)
+            code = function(self._disk.handle, address_of(item), address_of(cell), block.address)
+            length = cell.Value
+            return code, cell.Value
+
+        with self._lock:
+            block, code = grown(call, PAGE_SIZE, limit=1 << 24)
+        self._check(code, "GetVirtualDiskMetadata", key)
+        return bytes(block.memory[:length])
+
+    def __setitem__(self, key: uuid.UUID, value: bytes) -> None:
+        item, data = _guid(key), bytes(value)
+        block = Block(max(PAGE_SIZE, -(-len(data) // PAGE_SIZE) * PAGE_SIZE))
+        block.memory[: len(data)] = data
+        with self._lock:
+            code = self._disk.windows.virtdisk.SetVirtualDiskMetadata(
+                self._disk.handle, address_of(item), len(data), block.address
+            )
+        if code != constants.ERROR_SUCCESS:
+            raise windows_error(code, "SetVirtualDiskMetadata", self._disk.path)
+
+    def __delitem__(self, key: uuid.UUID) -> None:
+        item = _guid(key)
+        with self._lock:
+            code = self._disk.windows.virtdisk.DeleteVirtualDiskMetadata(
+                self._disk.handle, address_of(item)
+            )
+        self._check(code, "DeleteVirtualDiskMetadata", key)
+
+    def __iter__(self) -> Iterator[uuid.UUID]:
+        function = self._disk.windows.virtdisk.EnumerateVirtualDiskMetadata
+        count = 0
+
+        def call(block: Block, size: int) -> tuple[int, int]:
+            nonlocal count
+            cell = ULONG_CELL(size // _GUID_SIZE)
+            code = function(self._disk.handle, address_of(cell), block.address)
+            count = cell.Value
+            return code, -(-count * _GUID_SIZE // PAGE_SIZE) * PAGE_SIZE
+
+        with self._lock:
+            block, code = grown(call, PAGE_SIZE)
+        if code != constants.ERROR_SUCCESS:
+            raise windows_error(code, "EnumerateVirtualDiskMetadata", self._disk.path)
+        raw = bytes(block.memory[: count * _GUID_SIZE])
+        starts = range(0, len(raw), _GUID_SIZE)
+        return iter([GUID.from_buffer_copy(raw, start).uuid() for start in starts])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def _check(self, code: int, function: str, key: uuid.UUID) -> None:
+        if code in _ABSENT:
+            raise KeyError(key)
+        if code != constants.ERROR_SUCCESS:
+            raise windows_error(code, function, self._disk.path)
+
+
+def _guid(key: uuid.UUID) -> GUID:
+    if not isinstance(key, uuid.UUID):
+        raise TypeError(f"metadata has a uuid.UUID for a key, not {type(key).__name__}")
+    return GUID.of(key)

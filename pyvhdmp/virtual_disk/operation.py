@@ -1,0 +1,257 @@
+"""Long operations: what Windows does to a virtual disk while the program goes on.
+
+    caller                        the operation's thread           kernel
+    start the thread              make the call -----------------> begin
+    (has its future, or error) <- say how it began
+                                  wait for the event <------------ set it at the end
+                                  read the status, finish the future
+
+Rules:
+
+1. The call is made by the thread that waits for its end: Windows cancels what a thread has
+   begun when that thread is gone.
+2. OVERLAPPED, event and handle are there until the kernel is done. What it still works on
+   when the interpreter ends is cancelled, and what it will not let go of is never freed.
+3. Whether it is over, and how, is what Windows says when the event is set. Progress is a
+   number to show: it may fall back, and may be complete when the operation is not.
+4. `cancel` asks the kernel. The future is finished by the kernel's answer alone.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import CancelledError
+from typing import Any, Final, TypeVar
+
+from pyvhdmp._win32 import Windows, constants
+from pyvhdmp._win32.memory import address_of, keep_for_ever
+from pyvhdmp._win32.structures import OVERLAPPED
+from pyvhdmp._win32.virtdisk_structures import HANDLE_CELL, ULONG_CELL, VIRTUAL_DISK_PROGRESS
+from pyvhdmp.completion import wait_interruptibly
+from pyvhdmp.errors import last_error, windows_error
+from pyvhdmp.files import close_handle
+from pyvhdmp.futures import IoFuture
+
+__all__ = ["Operation"]
+
+_POLL_SECONDS: Final = 0.01
+_EXIT_SECONDS: Final = 3.0
+
+T = TypeVar("T")
+
+
+class Operation(IoFuture[T]):
+    """A long operation on a virtual disk: a future that knows how far it is.
+
+    `cancel` asks Windows, and returns False; the future then ends as cancelled if Windows
+    says so, and otherwise as it would have. Callbacks run on the operation's own thread.
+    In a coroutine, ``await`` it: a cancelled task lets go when Windows has.
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        function: str,
+        handle: HANDLE_CELL,
+        call: Callable[[int], int],
+        settle: Callable[[int, bool], T],
+    ) -> None:
+        """For `VirtualDisk`. `handle`: what the operation is asked about by; `call` may fill it.
+
+        `call`: takes the address of the OVERLAPPED, returns a Win32 code. `settle`: takes the
+        final code, and whether the operation had begun; returns the result or raises.
+        """
+        super().__init__(self._want_cancelled)
+        self._windows = windows
+        self._function = function
+        self._handle = handle
+        self._call = call
+        self._settle = settle
+        self._lock = threading.RLock()  # held while Windows is asked about it
+        self._overlapped = OVERLAPPED()
+        self._event = 0
+        self._is_pending = False
+        self._cancel_wanted = False
+        self._progress = (0, 0)
+        self._refusal: BaseException | None = None
+        self._begun = threading.Event()
+        self._over = threading.Event()
+
+    def __repr__(self) -> str:
+        state = "cancelled" if self.cancelled() else "done" if self.done() else "running"
+        return f"<Operation {self._function} {state}, {self._progress[0]}/{self._progress[1]}>"
+
+    def progress(self) -> tuple[int, int]:
+        """Return how much is done, and of how much, as Windows counts it at this moment.
+
+        The unit differs from operation to operation. Both are 0 until Windows knows, and the
+        first may fall back; only `done` says that it is over.
+
+        Raises the `OSError` of GetVirtualDiskOperationProgress, virtdisk.h.
+        """
+        with self._lock:
+            if self._is_pending:
+                code, progress = self._ask()
+                if code != constants.ERROR_SUCCESS:
+                    raise windows_error(code, "GetVirtualDiskOperationProgress")
+                self._progress = (progress.CurrentValue, progress.CompletionValue)
+            return self._progress
+
+    def __await__(self) -> Generator[object, None, T]:
+        """Wait for it in a coroutine. Cancelling the task cancels it, and waits for Windows."""
+        return _result_in_task(self).__await__()
+
+    # -- For VirtualDisk ------------------------------------------------------
+
+    def start(self) -> Operation[T]:
+        """Begin; return this operation. Raises what Windows refuses it with at once."""
+        event = self._windows.kernel32.CreateEventW(0, 1, 0, 0)
+        if event == 0:
+            raise last_error(self._windows, "CreateEventW")
+        self._event = self._overlapped.hEvent = event
+        _running.add(self)
+        thread = threading.Thread(target=self._run, name="pyvhdmp-operation", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no thread to be had, and so no call was made
+            self._release()
+            self._over.set()
+            raise
+        try:
+            wait_interruptibly(self._begun)
+        except BaseException:  # Ctrl+C: nobody will have it, so it must not go on
+            self.cancel()
+            raise
+        if self._refusal is not None:
+            raise self._refusal
+        return self
+
+    @property
+    def is_over(self) -> bool:
+        """Whether Windows has let go of everything, or never had anything."""
+        return self._over.is_set()
+
+    def wait_until_over(self) -> None:
+        """Wait until Windows has let go of everything. Ctrl+C ends the wait."""
+        wait_interruptibly(self._over)
+
+    # -- Inside ---------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            code = self._call(address_of(self._overlapped))
+        except BaseException as error:  # an argument that ctypes refuses
+            self._release()
+            self._refusal = error
+        else:
+            if code == constants.ERROR_IO_PENDING:
+                with self._lock:
+                    self._is_pending = True
+                    if self._cancel_wanted:
+                        self._want_cancelled()
+                self._begun.set()
+                code = self._wait_for_kernel()
+            self._release()
+            begun = self._begun.is_set() or code == constants.ERROR_SUCCESS
+            self._finish(code, begun)
+        self._over.set()
+        self._begun.set()
+
+    def _wait_for_kernel(self) -> int:
+        """Wait for the kernel; return the code that it ended with."""
+        kernel32 = self._windows.kernel32
+        while True:
+            kernel32.WaitForSingleObject(self._event, constants.INFINITE)
+            with self._lock:
+                if self._overlapped.Internal != constants.STATUS_PENDING:
+                    code = self._outcome()
+                    if code not in (constants.ERROR_IO_PENDING, constants.ERROR_IO_INCOMPLETE):
+                        self._is_pending = False
+                        return code
+            time.sleep(_POLL_SECONDS)  # the event can be set by others, or the wait have failed
+
+    def _outcome(self) -> int:
+        """Return how it ended, or that it has not."""
+        code, progress = self._ask()
+        if code == constants.ERROR_SUCCESS:
+            self._progress = (progress.CurrentValue, progress.CompletionValue)
+            return progress.OperationStatus
+        transferred = ULONG_CELL()  # which is always 0
+        done = self._windows.kernel32.GetOverlappedResult(
+            self._handle.Value, address_of(self._overlapped), address_of(transferred), 0
+        )
+        return constants.ERROR_SUCCESS if done else self._windows.get_last_error()
+
+    def _ask(self) -> tuple[int, VIRTUAL_DISK_PROGRESS]:
+        progress = VIRTUAL_DISK_PROGRESS()
+        code = self._windows.virtdisk.GetVirtualDiskOperationProgress(
+            self._handle.Value, address_of(self._overlapped), address_of(progress)
+        )
+        return code, progress
+
+    def _want_cancelled(self) -> None:
+        with self._lock:
+            self._cancel_wanted = True
+            if self._is_pending:  # if not, then as soon as it is
+                self._windows.kernel32.CancelIoEx(self._handle.Value, address_of(self._overlapped))
+
+    def _release(self) -> None:
+        """The kernel has let go, or never had anything."""
+        close_handle(self._windows, self._event)
+        self._call = _not_again
+        _running.discard(self)
+
+    def _finish(self, code: int, begun: bool) -> None:
+        settle = self._settle
+        del self._settle  # it may refer to this operation, and to the disk
+        try:
+            result = settle(code, begun)
+        except BaseException as error:
+            if not begun:
+                self._refusal = error
+            elif code == constants.ERROR_OPERATION_ABORTED and self._cancel_wanted:
+                self.fail(CancelledError())
+            else:
+                self.fail(error)
+        else:
+            self.resolve(result)
+
+
+def _not_again(_: int) -> int:
+    raise AssertionError("an operation is begun once")
+
+
+async def _result_in_task(operation: Operation[T]) -> T:
+    import asyncio  # which takes longer to import than all of this package
+
+    cancelled = None
+    over = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    operation.add_done_callback(lambda _: loop.call_soon_threadsafe(over.set))
+    while not operation.done():
+        try:
+            await over.wait()
+        except asyncio.CancelledError as error:
+            cancelled = error
+            operation.cancel()
+    if cancelled is not None:
+        raise cancelled
+    return operation.result()
+
+
+_running: set[Operation[Any]] = set()
+"""Whoever forgets an operation does not end it."""
+
+
+@atexit.register
+def _end_all() -> None:
+    deadline = time.monotonic() + _EXIT_SECONDS
+    operations = list(_running)
+    for operation in operations:
+        operation.cancel()
+    for operation in operations:
+        if not operation._over.wait(max(0.0, deadline - time.monotonic())):
+            keep_for_ever(operation)  # rule 2
