@@ -137,6 +137,27 @@ class VolumeHost:
         assert device.file is not None
         device.file.reads = [*device.file.reads, parent]
 
+    def hold(self, handle: int, path: str) -> None:
+        """The disk behind a handle uses another file, too."""
+        file = self._kernel.file(handle, "")
+        file.uses = [*file.uses, self._file(path)]
+
+    def let_go(self, handle: int, path: str) -> None:
+        """It does so no more."""
+        if handle in self._kernel.objects:
+            file, other = self._kernel.file(handle, ""), self._volume.find(path)
+            own = self._device(handle).files[0] if not file.is_dead else None
+            file.uses = [used for used in file.uses if used is not other or used is own]
+
+    def move(self, handle: int, path: str) -> None:
+        """Every handle to the disk is one to another file from now on."""
+        other = self._file(path)
+        for file in self._objects(self._device(handle).opened.disk.handles):
+            assert isinstance(file.device, _ImageDevice)
+            own, file.device.files[0] = file.device.files[0], other
+            file.uses = [other, *(used for used in file.uses if used not in (own, other))]
+            file.name = full_path(path)
+
     def detached(self, handle: int) -> None:
         """What is in flight fails."""
         disk = self._device(handle).opened.disk
@@ -202,14 +223,21 @@ class VolumeHost:
         """Begin a long operation."""
         long_operations.begin(self._io, function, handle, overlapped, work)
 
+    def go_on(self, handle: int) -> None:
+        """What a long operation waits for has come."""
+        for operation in self._kernel.file(handle, "").operations.values():
+            operation.go_on()
+
     def progress(self, handle: int, overlapped: int) -> tuple[int, int, int]:
         """Return how far a long operation is."""
         file = self._kernel.file(handle, "GetVirtualDiskOperationProgress")
         operation = file.operations.get(overlapped)
         if operation is None:
             raise CallFailed(constants.ERROR_INVALID_PARAMETER)
-        self._kernel.pass_a_moment()
-        return operation.progress
+        progress = operation.progress
+        if progress[0] == constants.ERROR_IO_PENDING:
+            self._kernel.pass_a_moment()
+        return progress
 
 
 class _FileContent:

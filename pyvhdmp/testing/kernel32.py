@@ -20,7 +20,7 @@ from pyvhdmp._win32.structures import (
 )
 from pyvhdmp.buffers import PAGE_SIZE
 from pyvhdmp.testing import memory, statuses
-from pyvhdmp.testing.devices import FileDevice, existing_file
+from pyvhdmp.testing.devices import FileDevice, FolderDevice, existing_file
 from pyvhdmp.testing.io_manager import Action, IoManager
 from pyvhdmp.testing.kernel import CallFailed, Event, FileObject, Kernel
 from pyvhdmp.testing.memory import Run
@@ -72,6 +72,11 @@ class SimulatedKernel32:
             if drive is not None:
                 return drive
         volume, file = self._volume, self._volume.find(name)
+        if volume.is_folder(name) and flags & constants.FILE_FLAG_BACKUP_SEMANTICS:
+            folder = FolderDevice()
+            return self._kernel.new_handle(
+                FileObject(folder, full_path(name), access=0, share_mode=7, flags=0)
+            )
         if file is None and volume.is_folder(name):
             raise CallFailed(constants.ERROR_ACCESS_DENIED)
         if not volume.has_parent(name):

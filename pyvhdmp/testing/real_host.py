@@ -141,6 +141,22 @@ class RealHost:
         """A plain handle reads from no parent."""
         raise CallFailed(constants.ERROR_NOT_SUPPORTED)
 
+    def hold(self, handle: int, path: str) -> None:
+        """No file follows another here."""
+        raise CallFailed(constants.ERROR_NOT_SUPPORTED)
+
+    def let_go(self, handle: int, path: str) -> None:
+        """No file follows another here."""
+        raise CallFailed(constants.ERROR_NOT_SUPPORTED)
+
+    def move(self, handle: int, path: str) -> None:
+        """A plain handle stays where it is."""
+        raise CallFailed(constants.ERROR_NOT_SUPPORTED)
+
+    def go_on(self, handle: int) -> None:
+        """Nothing waits."""
+        raise CallFailed(constants.ERROR_NOT_SUPPORTED)
+
     def detached(self, handle: int) -> None:
         """What is in flight is cancelled."""
         disk = self._open[handle].disk
@@ -168,11 +184,11 @@ class RealHost:
         return done
 
     def drive(self, handle: int) -> OpenImage:
-        """No real handle stands for a simulated drive."""
+        """There are no drives."""
         raise CallFailed(constants.ERROR_VIRTDISK_NOT_VIRTUAL_DISK)
 
     def violation(self, text: str) -> None:
-        """What no caller should do ends the program."""
+        """The caller has done what it must not."""
         raise AssertionError(text)
 
     def begin(self, function: str, handle: int, overlapped: int, work: Work) -> None:

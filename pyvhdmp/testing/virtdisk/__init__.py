@@ -10,7 +10,8 @@ Rules:
 To read on: `images` (what a file is), `handles` (what a handle stands for), `host` (what is
 needed of the place where files lie), `calls` (what all functions share); then the functions
 by subject: `opening`, `creating`, `attaching`, `dependencies`, `information`, `settings`,
-`metadata`, `sizing`, `maintenance`, `changes`, `scsi`.
+`metadata`, `sizing`, `maintenance`, `mirroring`,
+`changes`, `vhd_sets`, `scsi`.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from pyvhdmp.testing.virtdisk.images import TRAILER_SIZE, Image
 from pyvhdmp.testing.virtdisk.information import Information
 from pyvhdmp.testing.virtdisk.maintenance import Maintenance
 from pyvhdmp.testing.virtdisk.metadata import Metadata
+from pyvhdmp.testing.virtdisk.mirroring import Mirroring
 from pyvhdmp.testing.virtdisk.scsi import Scsi
 from pyvhdmp.testing.virtdisk.settings import Settings
+from pyvhdmp.testing.virtdisk.vhd_sets import VhdSets
 
 __all__ = [
     "TRAILER_SIZE",
@@ -40,6 +43,15 @@ __all__ = [
 
 
 class SimulatedVirtdisk(
-    Creating, Attaching, Dependencies, Information, Settings, Metadata, Maintenance, Scsi
+    Creating,
+    Attaching,
+    Dependencies,
+    Information,
+    Settings,
+    Metadata,
+    Maintenance,
+    Mirroring,
+    VhdSets,
+    Scsi,
 ):
     """virtdisk.dll over a host. `elevated`: whether the process may attach disks."""

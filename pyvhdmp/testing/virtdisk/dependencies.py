@@ -3,9 +3,10 @@
 Rules:
 
 1. It is asked about a drive, by a handle to its device, with DISK_HANDLE. There is an entry
-   for the file of the disk and, with HOST_VOLUMES, one for each of its parents.
+   for the file of the disk and, with HOST_VOLUMES, one for each of its parents. The one
+   volume that there is lies on no virtual disk, and neither do its files.
 2. In entries of version 2 the texts are addresses of what lies behind the entries, in the
-   caller's memory: UTF-16, as Windows has it, on every system.
+   caller's memory: UTF-16-LE on every system.
 3. 122 says that it takes more memory, and SizeUsed how much.
 """
 

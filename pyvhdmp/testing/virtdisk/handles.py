@@ -25,7 +25,7 @@ from pyvhdmp.testing.virtdisk.images import NO_ID, Image
 if TYPE_CHECKING:
     from pyvhdmp.testing.virtdisk.changes import Tracker
 
-__all__ = ["Attachment", "Disk", "OpenImage"]
+__all__ = ["Attachment", "Disk", "OpenImage", "Twin"]
 
 _ACCESS: Final = enums.VIRTUAL_DISK_ACCESS
 _ATTACH: Final = enums.ATTACH_VIRTUAL_DISK_FLAG
@@ -58,6 +58,19 @@ class Attachment:
 
 
 @dataclass(eq=False)
+class Twin:
+    """A file that follows a disk. `is_level`: whether all of the disk has been copied."""
+
+    handle: int
+    path: str
+    existing: bool
+    takes_over: bool = False
+    kind: str = "mirror"
+    is_level: bool = False
+    is_complete: bool = False
+
+
+@dataclass(eq=False)
 class Disk:
     """An image file that is open.
 
@@ -72,6 +85,7 @@ class Disk:
     is_busy: bool = False
     watchers: list[Callable[[int, int], None]] = field(default_factory=list)
     tracker: Tracker | None = None
+    twin: Twin | None = None
     at_end: Callable[[], None] = lambda: None
     is_lost: bool = False
 

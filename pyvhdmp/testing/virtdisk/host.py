@@ -9,7 +9,7 @@ from pyvhdmp.testing.long_operations import Work
 from pyvhdmp.testing.virtdisk.handles import OpenImage
 from pyvhdmp.testing.virtdisk.images import TRAILER_SIZE, Image
 
-__all__ = ["SECTOR", "Content", "Host", "Layer", "copy_through", "read_through"]
+__all__ = ["SECTOR", "Content", "Host", "Layer", "copy_own", "copy_through", "read_through"]
 
 SECTOR: Final = 512
 """What is known to be written or not, in bytes."""
@@ -85,6 +85,15 @@ class Host(Protocol):
     def reads(self, handle: int) -> None:
         """The disk behind a handle has one more parent."""
 
+    def hold(self, handle: int, path: str) -> None:
+        """The disk behind a handle uses another file from now on, too."""
+
+    def let_go(self, handle: int, path: str) -> None:
+        """It does so no more."""
+
+    def move(self, handle: int, path: str) -> None:
+        """Every handle to the disk is to be one to another file with the same content."""
+
     def detached(self, handle: int) -> None:
         """The disk is no longer attached: what is in flight fails."""
 
@@ -99,6 +108,9 @@ class Host(Protocol):
 
     def begin(self, function: str, handle: int, overlapped: int, work: Work) -> None:
         """Begin a long operation. Return if it is done, raise `CallFailed` with the code if not."""
+
+    def go_on(self, handle: int) -> None:
+        """What a long operation waits for has come."""
 
     def progress(self, handle: int, overlapped: int) -> tuple[int, int, int]:
         """Return the code of a long operation, and how far it is of how much."""
@@ -129,6 +141,21 @@ def copy_through(source: Sequence[Layer], target: Content) -> Work:
             target.write(start, data)
     target.flush()
     total = max(1, len(starts))
+    yield total, total
+
+
+def copy_own(source: Content, target: Content, size: int) -> Work:
+    """Copy what one file holds itself to another, and nothing that it does not, piece by piece."""
+    pieces = [
+        (at, min(_PIECE, offset + length - at))
+        for offset, length in source.written(size)
+        for at in range(offset, offset + length, _PIECE)
+    ]
+    for number, (offset, length) in enumerate(pieces):
+        yield number, len(pieces)
+        target.write(offset, source.read(offset, length))
+    target.flush()
+    total = max(1, len(pieces))
     yield total, total
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import uuid
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pyvhdmp import _win32
 from pyvhdmp._win32 import constants
@@ -90,9 +90,9 @@ class Disks:
             self.handles.append(cell.Value)
         return code, cell.Value
 
-    def open(self, path: str, **how: int) -> int:
+    def open(self, path: str, **how: Any) -> int:
         """Return a handle to a disk."""
-        code, handle = self.opened(path, **how)  # type: ignore[arg-type]  # bools are ints
+        code, handle = self.opened(path, **how)
         assert code == 0
         return handle
 
@@ -134,13 +134,13 @@ class Disks:
             self.handles.append(cell.Value)
         return code, cell.Value
 
-    def create(self, path: str, size: int = 0, **how: int | str) -> int:
+    def create(self, path: str, size: int = 0, **how: Any) -> int:
         """Return a handle to a new disk."""
-        code, handle = self.created(path, size, **how)  # type: ignore[arg-type]  # one by one
+        code, handle = self.created(path, size, **how)
         assert code == 0
         return handle
 
-    def make(self, path: str, size: int = 0, **how: int | str) -> None:
+    def make(self, path: str, size: int = 0, **how: Any) -> None:
         """Create a disk, and close it."""
         self.close(self.create(path, size, **how))
 

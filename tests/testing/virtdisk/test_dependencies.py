@@ -5,11 +5,12 @@ from __future__ import annotations
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_enums as enums
 from pyvhdmp._win32 import virtdisk_structures as v
-from pyvhdmp._win32.memory import address_of
+from pyvhdmp._win32.memory import address_of, wide_text
 from pyvhdmp.buffers import PAGE_SIZE, Block
-from pyvhdmp.testing import memory
+from tests.testing.program import content
 from tests.testing.virtdisk.disks import MIB, VHDX, Disks
 
+READ, OPEN_EXISTING = constants.GENERIC_READ, constants.OPEN_EXISTING
 FLAG = enums.GET_STORAGE_DEPENDENCY_FLAG
 DEPENDENT = enums.DEPENDENT_DISK_FLAG
 P, C = "C:\\folder\\p.vhdx", "C:\\folder\\c.vhdx"
@@ -36,11 +37,8 @@ def asked(
 
 
 def text(address: int) -> str:
-    """Return the text at an address in the caller's memory."""
-    length = 0
-    while memory.read(address + length, 2) != b"\0\0":
-        length += 2
-    return memory.read(address, length).decode("utf-16-le")
+    """A text that lies in the block."""
+    return wide_text(content(address, 100))
 
 
 def test_a_drive_depends_on_its_file_and_its_parents(disks: Disks) -> None:
@@ -79,6 +77,11 @@ def test_what_is_asked_wrongly_is_refused(disks: Disks) -> None:
     none = disks.open(P, read_only=True)
     code = constants.ERROR_VIRTDISK_NOT_VIRTUAL_DISK
     assert asked(disks, none, FLAG.DISK_HANDLE, 1)[0] == code
-    (attached,) = [h for h in disks.handles if h not in (handle, none)]
+    folder = disks.kernel32.CreateFileW(
+        "\\\\.\\C:", READ, 7, 0, OPEN_EXISTING, constants.FILE_FLAG_BACKUP_SEMANTICS, 0
+    )
+    disks.handles.append(folder)
+    assert asked(disks, folder, FLAG.HOST_VOLUMES, 1)[0] == code
+    (attached,) = [h for h in disks.handles if h not in (handle, none, folder)]
     assert disks.virtdisk.DetachVirtualDisk(attached, 0, 0) == 0
     assert asked(disks, handle, FLAG.DISK_HANDLE, 1)[0] == code
