@@ -129,7 +129,7 @@ class DiskStates(IoStates):
     def unmap(self, place: int, count: int, fault: str) -> None:
         sector, count = self._place(place, count)
         if self.disk.unmap_behavior is not UnmapBehavior.ZEROES or not count:
-            self.disk.unmap(sector, count).result(0)
+            self.disk.unmap(sector, count).result()
             return
         version = self.history.begin_write(sector, count, zeros=True)
         self.ask(
