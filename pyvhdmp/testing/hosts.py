@@ -69,9 +69,10 @@ class VolumeHost:
         file, tail = self._file(path), new.tail()
         before = list(file.unflushed)
         if new.size > old.size:
+            file.forget(old.size, len(old.tail()))
             # What a child gets back is not to be its parent's.
-            hidden = old.parent_size if old.is_differencing else 0
-            file.zero(old.size, max(len(old.tail()), min(hidden, new.size) - old.size))
+            hidden = min(old.parent_size, new.size) if old.is_differencing else 0
+            file.zero(old.size, max(0, hidden - old.size))
         self._volume.resize(file, new.size + len(tail))
         file.write(new.size, tail, self._volume.cache_size)
         marker = Marker(file)
@@ -228,6 +229,10 @@ class VolumeHost:
         for operation in self._kernel.file(handle, "").operations.values():
             operation.go_on()
 
+    def pause(self) -> None:
+        """Let a little time pass."""
+        self._kernel.pass_a_moment()
+
     def progress(self, handle: int, overlapped: int) -> tuple[int, int, int]:
         """Return how far a long operation is."""
         file = self._kernel.file(handle, "GetVirtualDiskOperationProgress")
@@ -236,7 +241,7 @@ class VolumeHost:
             raise CallFailed(constants.ERROR_INVALID_PARAMETER)
         progress = operation.progress
         if progress[0] == constants.ERROR_IO_PENDING:
-            self._kernel.pass_a_moment()
+            self.pause()
         return progress
 
 

@@ -200,6 +200,9 @@ class RealHost:
             memory.write(overlapped, OVERLAPPED_RESULT.pack(statuses.STATUS_SUCCESS, 0))
             self._done.add((handle, overlapped))
 
+    def pause(self) -> None:
+        """It passes by itself."""
+
     def progress(self, handle: int, overlapped: int) -> tuple[int, int, int]:
         """Every operation is over."""
         if (handle, overlapped) not in self._done:

@@ -68,6 +68,14 @@ class Store:
                 self._chunks[number][start : start + size] = bytes(size)
             self._mark(number, start, size)
 
+    def forget(self, offset: int, length: int) -> None:
+        """Turn a range into zeros that were never written."""
+        self.zero(offset, length)
+        for number, start, size in _split(offset, length):
+            first, end = -(-start // _SECTOR), (start + size) // _SECTOR
+            mask = ((1 << max(0, end - first)) - 1) << first
+            self._written[number] &= ~mask
+
     def cut(self, size: int) -> None:
         """Forget everything from `size` on."""
         number, start = divmod(size, _CHUNK)

@@ -89,6 +89,11 @@ class File:
         self.content.zero(offset, length)
         self.unflushed.append(Write(offset, length))
 
+    def forget(self, offset: int, length: int) -> None:
+        """Turn a range into what was never written, here and on the medium."""
+        self.content.forget(offset, length)
+        self.medium.forget(offset, length)
+
     def compact(self, offset: int, length: int) -> None:
         """Let what is zeros in a range take no room."""
         self.content.compact(offset, length)

@@ -112,6 +112,9 @@ class Host(Protocol):
     def go_on(self, handle: int) -> None:
         """What a long operation waits for has come."""
 
+    def pause(self) -> None:
+        """Let a little time pass: who asks again and again is to see something happen."""
+
     def progress(self, handle: int, overlapped: int) -> tuple[int, int, int]:
         """Return the code of a long operation, and how far it is of how much."""
 

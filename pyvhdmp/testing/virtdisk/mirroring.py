@@ -84,6 +84,7 @@ class Mirroring(Functions):
     def _complete(self, disk: int, kind: str) -> int:
         twin = self._found(disk, _ACCESS.METAOPS).disk.twin
         if twin is None or twin.kind != kind or not twin.is_level:
+            self._host.pause()
             raise CallFailed(constants.ERROR_VHD_INVALID_STATE)
         twin.is_complete = True
         self._host.go_on(twin.handle)

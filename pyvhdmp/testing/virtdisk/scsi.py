@@ -94,7 +94,7 @@ class Scsi(Functions):
         require(asked.Version == _VERSION.VERSION_1 and not flags and bool(response))
         given = asked.Version1
         require(opened.is_attached, constants.ERROR_NOT_READY)
-        require(0 < given.CdbLength <= 16)
+        require(0 < given.CdbLength <= 32)
         for address, length in (
             (given.Cdb, given.CdbLength),
             (given.SenseInfo, given.SenseInfoLength),

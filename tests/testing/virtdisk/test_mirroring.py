@@ -141,6 +141,15 @@ def test_a_mirror_that_is_not_complete_cannot_be_broken() -> None:
     assert codes == {0, constants.ERROR_VHD_INVALID_STATE}
 
 
+def test_who_tries_to_break_a_mirror_again_and_again_succeeds(disks: Disks) -> None:
+    handle, overlapped = attached(disks), disks.overlapped()
+    assert mirror(disks, handle, overlapped.address) == PENDING
+    for _ in range(100):
+        if disks.virtdisk.BreakMirrorVirtualDisk(handle) == 0:
+            break
+    assert disks.result(handle, overlapped) == 0
+
+
 def test_a_mirror_can_fail_with_everything_copied(disks: Disks) -> None:
     handle, overlapped = attached(disks), disks.overlapped()
     disks.machine.fail_next("MirrorVirtualDisk", 112, pending=True)
