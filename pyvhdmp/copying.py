@@ -94,47 +94,45 @@ def copy_image(
     source, target = files.checked_path(source), files.checked_path(target)
     kind, disk_type = new_image_kind(target, disk_type, has_parent=parent is not None)
     partial = partial_name(target, by_vhdmp=issubclass(kind, VhdmpDisk))
+    check_target(target, partial, force=force, source=source)
+    if parent is not None:
+        parent = files.checked_path(parent)
+        check_target(target, partial, force=force, source=parent)
     with (
+        replacing(target, partial, force=force),
         CompletionPort() as port,
         open_disk(source, read_only=True, port=port) as source_disk,
     ):
-        check_target(target, partial, force=force, source=source)
         size, sector_size = source_disk.size, source_disk.sector_size
-        if parent is not None:
-            parent = files.checked_path(parent)
-            check_target(target, partial, force=force, source=parent)
-            _check_parent(parent, target, size)
-        elif issubclass(kind, VhdmpDisk):
-            check_new_disk(target, size, sector_size)
-        elif kind is FixedVhdDisk:
-            Footer(size)  # refuses what no VHD can hold
-
-        with replacing(target, partial, force=force):
-            image: NewImage | NewVirtualImage
-            if issubclass(kind, VhdmpDisk):
-                assert disk_type is not None
-                image = make_virtual_image(
-                    target,
-                    partial,
-                    disk_type=disk_type,
-                    size=size,
-                    sector_size=sector_size,
-                    parent=parent,
-                    port=port,
-                    report=report and _allocating(report, size),
-                )
+        image: NewImage | NewVirtualImage
+        if issubclass(kind, VhdmpDisk):
+            assert disk_type is not None
+            if parent is None:
+                check_new_disk(target, size, sector_size)
             else:
-                image = NewImage(partial, size, kind, overwrite=True, port=port)
-            try:
-                copy = _copy(source_disk, image.disk, parent, queue_depth, io_size)
-                copy.run(report and (lambda done, total: report("copying", done, total)))
-                image.seal()
-                if verify:
-                    _verify(source_disk, image.disk, target, queue_depth, io_size, report)
-                image.disk.close()
-            except BaseException:
-                image.disk.close(cancel=True)
-                raise
+                _check_parent(parent, target, size)
+            image = make_virtual_image(
+                target,
+                partial,
+                disk_type=disk_type,
+                size=size,
+                sector_size=sector_size,
+                parent=parent,
+                port=port,
+                report=report and _allocating(report, size),
+            )
+        else:
+            if kind is FixedVhdDisk:
+                Footer(size)  # refuses what no VHD can hold
+            image = NewImage(partial, size, kind, overwrite=True, port=port)
+        try:
+            copy = _copy(source_disk, image.disk, parent, queue_depth, io_size)
+            copy.run(report and (lambda done, total: report("copying", done, total)))
+            image.seal()
+            if verify:
+                _verify(source_disk, image.disk, target, queue_depth, io_size, report)
+        finally:
+            image.disk.close(cancel=True)
         skipped = copy.bytes_skipped
         return CopyResult(
             bytes=size,

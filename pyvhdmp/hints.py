@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from pyvhdmp._win32 import constants
+from pyvhdmp._win32.virtdisk import SINCE
 
 __all__ = ["hint_for"]
 
@@ -29,6 +30,9 @@ _BY_CODE: Final = {
         "are known for that."
     ),
     constants.ERROR_PRIVILEGE_NOT_HELD: _ELEVATION,
+    constants.ERROR_VIRTDISK_PROVIDER_NOT_FOUND: (
+        "This Windows has no driver for virtual disks of that format, or it is not running."
+    ),
     constants.ERROR_VHD_PARENT_VHD_NOT_FOUND: (
         "It holds differences to a parent that is not where it was: put the parent back, or open "
         "the disk without parents to ask where it is looked for."
@@ -44,7 +48,7 @@ _BY_CODE: Final = {
     ),
     constants.ERROR_VHD_INVALID_TYPE: "A disk of this type has no such thing, or cannot do this.",
     constants.ERROR_VHD_RESIZE_WOULD_TRUNCATE_DATA: (
-        "A partition lies there: smallest_safe_size tells what is needed, and allow_unsafe=True "
+        "A partition lies there: smallest_safe_size tells what is needed, and allow_unsafe "
         "cuts it off all the same."
     ),
     constants.ERROR_VHD_ALREADY_AT_OR_BELOW_MINIMUM_VIRTUAL_SIZE: (
@@ -131,7 +135,18 @@ _BY_FUNCTION: Final = {
     ("DetachVirtualDisk", constants.ERROR_NOT_READY): "The disk was not attached.",
     ("GetVirtualDiskPhysicalPath", constants.ERROR_NOT_READY): "The disk is not attached.",
     ("RawSCSIVirtualDisk", constants.ERROR_NOT_READY): "The disk is not attached.",
-} | {(function, constants.ERROR_INVALID_PARAMETER): hint for function, hint in _PARAMETERS.items()}
+}
+_BY_FUNCTION.update(
+    {(function, constants.ERROR_INVALID_PARAMETER): hint for function, hint in _PARAMETERS.items()}
+)
+_BY_FUNCTION.update(
+    {
+        (function, constants.ERROR_CALL_NOT_IMPLEMENTED): (
+            f"This Windows has no {function}, which came with {version}, or no virtdisk.dll."
+        )
+        for function, version in SINCE.items()
+    }
+)
 
 
 def hint_for(function: str, code: int) -> str | None:
