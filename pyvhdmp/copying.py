@@ -110,7 +110,7 @@ def copy_image(
             if parent is None:
                 check_new_disk(target, size, sector_size)
             else:
-                _check_parent(parent, target, size)
+                _check_parent(parent, target, partial, size)
             image = make_virtual_image(
                 target,
                 partial,
@@ -174,10 +174,10 @@ def _allocating(report: Report, size: int) -> Callable[[int, int], None]:
     return lambda done, total: report("allocating", size * done // total if total else 0, size)
 
 
-def _check_parent(parent: str, target: str, size: int) -> None:
+def _check_parent(parent: str, target: str, partial: str, size: int) -> None:
     """Raise if a disk cannot be the parent of one of this size."""
     with (
-        wanting_vhdmp(target, VirtualDiskType.DIFFERENCING.value),
+        wanting_vhdmp(target, VirtualDiskType.DIFFERENCING.value, absent=partial),
         VirtualDisk.open(parent, info_only=True) as disk,
     ):
         parent_size = disk.info.virtual_size

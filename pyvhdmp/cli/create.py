@@ -10,7 +10,6 @@ Rules:
 from __future__ import annotations
 
 import argparse
-import ntpath
 
 from pyvhdmp import files
 from pyvhdmp.cli.info import facts_of
@@ -18,11 +17,16 @@ from pyvhdmp.cli.interrupts import making
 from pyvhdmp.cli.output import print_json, print_text
 from pyvhdmp.cli.progress import ProgressLine
 from pyvhdmp.cli.text import format_size
-from pyvhdmp.disk import is_vhdmp_out_of_reach, make_fixed_vhd, wanting_vhdmp
+from pyvhdmp.disk import (
+    check_vhdmp,
+    is_vhdmp_out_of_reach,
+    make_fixed_vhd,
+    wanting_vhdmp,
+)
 from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.replacing import check_target, partial_name, replacing
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskFormat, VirtualDiskType
-from pyvhdmp.virtual_disk.formats import format_of
+from pyvhdmp.virtual_disk.formats import check_new_disk, format_of
 
 __all__ = ["create", "wrong_usage"]
 
@@ -71,60 +75,70 @@ def create(options: argparse.Namespace) -> int:
 
 
 def _make(options: argparse.Namespace, path: str, partial: str, progress: ProgressLine) -> None:
-    if options.parent is not None:
-        with wanting_vhdmp(path, "differencing"):
+    """Make what is asked for, at `partial`."""
+    disk_type = options.type or VirtualDiskType.DYNAMIC
+    is_blank = options.parent is None and options.source is None
+    is_fixed = is_blank and disk_type is VirtualDiskType.FIXED
+    if is_fixed and format_of(path) is VirtualDiskFormat.VHD:
+        _make_fixed_vhd(options, path, partial, progress)
+        return
+    kind = "differencing" if options.parent is not None else disk_type.value
+    with wanting_vhdmp(path, kind, absent=partial):
+        if options.parent is not None:
             VirtualDisk.create_differencing(
                 partial, options.parent, block_size=options.block_size, disk_id=options.id
             ).close()
-    elif options.source is not None:
-        _copy(options, path, partial, progress)
-    elif options.type is VirtualDiskType.FIXED:
-        _make_fixed(options, path, partial, progress)
-    else:
-        with wanting_vhdmp(path, "dynamic", has_parameters=True):
+        elif options.source is not None:
+            VirtualDisk.begin_create_from(
+                partial,
+                _checked_source(options.source),
+                disk_type=disk_type,
+                size=options.size or 0,
+                block_size=options.block_size,
+                disk_id=options.id,
+            ).follow(progress.share("creating")).close()
+        elif is_fixed:
+            _make_fixed(options, partial, progress)
+        else:
             VirtualDisk.create_dynamic(
                 partial,
                 options.size,
                 block_size=options.block_size,
-                sector_size=options.sector_size or 512,
-                physical_sector_size=options.physical_sector_size or 0,
                 disk_id=options.id,
+                **_sector_sizes(options),
             ).close()
 
 
-def _copy(options: argparse.Namespace, path: str, partial: str, progress: ProgressLine) -> None:
-    """Have VHDMP copy a virtual disk, or one that is attached."""
-    source = files.checked_path(options.source)
-    if format_of(source) is None and not source.startswith("\\\\.\\"):
+def _sector_sizes(options: argparse.Namespace) -> dict[str, int]:
+    return {
+        "sector_size": options.sector_size or 512,
+        "physical_sector_size": options.physical_sector_size or 0,
+    }
+
+
+def _checked_source(source: str) -> str:
+    if format_of(files.checked_path(source)) is None and not source.startswith("\\\\.\\"):
         raise InvalidInputError.because(
             "--from takes a virtual disk, or an attached one; copy takes raw images, too", source
         )
-    disk_type = options.type or VirtualDiskType.DYNAMIC
-    with wanting_vhdmp(path, disk_type.value):
-        VirtualDisk.begin_create_from(
-            partial,
-            source,
-            disk_type=disk_type,
-            size=options.size or 0,
-            block_size=options.block_size,
-            disk_id=options.id,
-        ).follow(progress.share("creating")).close()
+    return source
 
 
-def _make_fixed(
+def _make_fixed(options: argparse.Namespace, partial: str, progress: ProgressLine) -> None:
+    VirtualDisk.begin_create_fixed(
+        partial, options.size, disk_id=options.id, **_sector_sizes(options)
+    ).follow(progress.share("creating")).close()
+
+
+def _make_fixed_vhd(
     options: argparse.Namespace, path: str, partial: str, progress: ProgressLine
 ) -> None:
-    with wanting_vhdmp(path, "fixed", has_parameters=True):
-        try:
-            VirtualDisk.begin_create_fixed(
-                partial,
-                options.size,
-                sector_size=options.sector_size or 512,
-                physical_sector_size=options.physical_sector_size or 0,
-                disk_id=options.id,
-            ).follow(progress.share("creating")).close()
-        except OSError as error:
-            is_vhd = ntpath.splitext(path)[1].lower() == ".vhd"
-            if not (is_vhd and is_vhdmp_out_of_reach(error, has_parameters=True)):
-                raise
-            make_fixed_vhd(partial, options.size, disk_id=options.id)
+    """Make what takes no driver, with one or without."""
+    check_new_disk(path, options.size, options.sector_size or 512)
+    try:
+        check_vhdmp(partial)
+        _make_fixed(options, partial, progress)
+    except OSError as error:
+        if not is_vhdmp_out_of_reach(error):
+            raise
+        make_fixed_vhd(partial, options.size, disk_id=options.id)

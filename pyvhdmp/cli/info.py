@@ -64,7 +64,7 @@ def facts_of(path: str) -> dict[str, Any]:
         try:
             return _virtual_disk(path)
         except OSError as error:
-            if not is_vhdmp_out_of_reach(error, has_parameters=True):
+            if not is_vhdmp_out_of_reach(error):
                 raise
     with open_disk(path, read_only=True) as disk:
         is_vhd = isinstance(disk, FixedVhdDisk)

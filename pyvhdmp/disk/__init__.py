@@ -16,7 +16,7 @@ from pyvhdmp.disk.opening import (
     open_disk,
     wanting_vhdmp,
 )
-from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk
+from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk, check_vhdmp
 
 __all__ = [
     "Backend",
@@ -27,6 +27,7 @@ __all__ = [
     "RawDisk",
     "UnmapBehavior",
     "VhdmpDisk",
+    "check_vhdmp",
     "is_vhdmp_out_of_reach",
     "make_fixed_vhd",
     "make_virtual_image",

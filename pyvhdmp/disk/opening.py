@@ -13,7 +13,7 @@ from pyvhdmp._win32 import constants, current
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.base import Disk
 from pyvhdmp.disk.images import FixedVhdDisk, RawDisk
-from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk
+from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk, check_vhdmp
 from pyvhdmp.errors import InvalidInputError, code_text
 from pyvhdmp.vhd import NotFixedError
 from pyvhdmp.virtual_disk import VirtualDiskType
@@ -44,7 +44,7 @@ _NOT_THERE: Final = frozenset(
         constants.ERROR_VIRTDISK_PROVIDER_NOT_FOUND,
     }
 )
-# What else is wrong with parents and sources is an invalid parameter, too.
+# Of a call whose parameters are not always the same, that is, all but a bad one.
 _NOT_THERE_FOR_SURE: Final = _NOT_THERE - {constants.ERROR_INVALID_PARAMETER}
 _NOT_ALLOWED: Final = frozenset({constants.ERROR_ACCESS_DENIED, constants.ERROR_PRIVILEGE_NOT_HELD})
 
@@ -141,7 +141,7 @@ def make_virtual_image(
 
     Raises as `open_disk` does where VHDMP is out of reach. Then there is no file.
     """
-    with wanting_vhdmp(path, disk_type.value, has_parameters=parent is None):
+    with wanting_vhdmp(path, disk_type.value, absent=temporary):
         return NewVirtualImage(
             temporary,
             size,
@@ -154,25 +154,32 @@ def make_virtual_image(
 
 
 @contextlib.contextmanager
-def wanting_vhdmp(path: str, kind: str, *, has_parameters: bool = False) -> Iterator[None]:
+def wanting_vhdmp(path: str, kind: str, *, absent: str) -> Iterator[None]:
     """Say of an error that comes from having no VHDMP that `path` is a `kind` that wants it.
 
-    `has_parameters`: every parameter was checked, so an invalid one means that, too.
+    `absent`: a path where there is no file, to find it out with before anything is done.
     """
+    kind = f"{kind} {_suffix(path)}".strip()
+    need = f"a {kind} needs Windows' VHDMP driver"
     try:
-        yield
+        check_vhdmp(absent)
     except OSError as error:
-        if not is_vhdmp_out_of_reach(error, has_parameters=has_parameters):
+        if not is_vhdmp_out_of_reach(error):
             raise
         error.filename = path
-        kind = f"{kind} {_suffix(path)}".strip()
-        _refuse(path, f"a {kind} needs Windows' VHDMP driver", error)
+        _refuse(path, need, error)
+    try:
+        yield
+    except OSError as error:  # by now an invalid parameter is no more than that
+        if getattr(error, "winerror", None) not in _NOT_THERE_FOR_SURE | _NOT_ALLOWED:
+            raise
+        error.filename = path
+        _refuse(path, need, error)
 
 
-def is_vhdmp_out_of_reach(error: OSError, *, has_parameters: bool = False) -> bool:
-    """Whether an error says that this Windows has no VHDMP, or the process no right to it."""
-    codes = _NOT_THERE if has_parameters else _NOT_THERE_FOR_SURE
-    return getattr(error, "winerror", None) in codes | _NOT_ALLOWED
+def is_vhdmp_out_of_reach(error: OSError) -> bool:
+    """Whether an error of opening says that there is no VHDMP, or no right to use it."""
+    return getattr(error, "winerror", None) in _NOT_THERE | _NOT_ALLOWED
 
 
 def _open_virtual(name: str, suffix: str, *, read_only: bool, port: CompletionPort | None) -> Disk:
@@ -180,7 +187,7 @@ def _open_virtual(name: str, suffix: str, *, read_only: bool, port: CompletionPo
     try:
         attached = VhdmpDisk.attach(name, read_only=read_only)
     except OSError as error:
-        if not is_vhdmp_out_of_reach(error, has_parameters=True):
+        if not is_vhdmp_out_of_reach(error):
             raise
         if suffix != ".vhd":
             files.check_exists(current(), name)

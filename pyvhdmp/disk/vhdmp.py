@@ -40,7 +40,7 @@ from pyvhdmp.virtual_disk.scsi import UnmapLimits, unmap_limits
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["NewVirtualImage", "VhdmpDisk"]
+__all__ = ["NewVirtualImage", "VhdmpDisk", "check_vhdmp"]
 
 
 class VhdmpDisk(Disk):
@@ -237,6 +237,15 @@ class NewVirtualImage:
     def seal(self) -> None:
         """Return when everything that was written to `disk` is on stable storage."""
         self.disk.sync_cache().result()
+
+
+def check_vhdmp(missing: str) -> None:
+    """Raise if there is no VHDMP, by opening a disk that is not there.
+
+    CreateVirtualDisk must not find it out: on Wine, which lacks it, that ends the process.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        VirtualDisk.open(missing).close()
 
 
 class _Question:

@@ -19,7 +19,8 @@ made. An exception in a substitute cannot pass through C: the call fails as such
 do, and the with block raises it at its end.
 
 To read on: `simulated` (what tests use), `entry` (the way in), `kernel32`, `ntdll`,
-`virtdisk` and its `hosts` (the functions), `io_manager` (a request from call to packet),
+`virtdisk` with `hosts` and `real_host` (the functions, and where their images lie),
+`io_manager` (a request from call to packet), `long_operations` (those of virtual disks),
 `devices`, `volume` and `store` (where bytes go), `kernel` (handles), `scheduler` and
 `clock` (whose turn it is), `memory` (the caller's), `draws` (chance), `convention` (the
 C side).
@@ -29,7 +30,7 @@ from __future__ import annotations
 
 from pyvhdmp.testing.convention import set_last_error
 from pyvhdmp.testing.draws import Faults
-from pyvhdmp.testing.hosts import simulated_virtdisk
+from pyvhdmp.testing.real_host import simulated_virtdisk
 from pyvhdmp.testing.simulated import SimulatedFiles, SimulatedWindows, SimulationError
 from pyvhdmp.testing.substitutes import substituted
 

@@ -28,7 +28,10 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any, Final, TypeAlias
 
-__all__ = ["PATIENCE", "Clock", "Watcher"]
+__all__ = ["HELPERS", "PATIENCE", "Clock", "Watcher"]
+
+HELPERS: Final = "pyvhdmp-"
+"""How the names of the package's own threads begin."""
 
 PATIENCE: Final = 0.25
 _PATIENT_LOOKS: Final = 100
@@ -131,7 +134,7 @@ class Watcher:
 
     def helpers_wait(self) -> bool:
         """Whether the threads that the package has of its own have nothing to do."""
-        return self._all_wait("pyvhdmp-")
+        return self._all_wait(HELPERS)
 
     def _all_wait(self, prefix: str) -> bool:
         """Whether all other threads wait whose names begin so."""

@@ -39,6 +39,7 @@ _FAILURE: Final = {
 _FAILURE_OF: Final = {
     "CreateFileW": constants.INVALID_HANDLE_VALUE,
     "GetFileAttributesW": constants.INVALID_FILE_ATTRIBUTES,
+    "WaitForSingleObject": constants.WAIT_FAILED,
 }
 
 if sys.platform == "win32":

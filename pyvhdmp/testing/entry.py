@@ -30,7 +30,25 @@ __all__ = ["SimulatedDll", "SwitchBoard"]
 _TRANSFERS: Final = frozenset(
     {"ReadFile", "WriteFile", "ReadFileScatter", "WriteFileGather", "DeviceIoControl"}
 )
+_LONG: Final = frozenset(
+    {
+        "CreateVirtualDisk",
+        "AttachVirtualDisk",
+        "CompactVirtualDisk",
+        "MergeVirtualDisk",
+        "ExpandVirtualDisk",
+        "ResizeVirtualDisk",
+        "MirrorVirtualDisk",
+        "ForkVirtualDisk",
+    }
+)
 _ON_THE_VOLUME: Final = _TRANSFERS | {
+    "CompactVirtualDisk",
+    "MergeVirtualDisk",
+    "ExpandVirtualDisk",
+    "ResizeVirtualDisk",
+    "MirrorVirtualDisk",
+    "ForkVirtualDisk",
     "CreateFileW",
     "DeleteFileW",
     "MoveFileExW",
@@ -58,7 +76,7 @@ class SwitchBoard:
         """Have calls of a function fail, after some that do not."""
         if not any(function in prototypes for prototypes in DLLS.values()):
             raise ValueError(f"no function {function} is used by this package")
-        if pending and function not in _TRANSFERS:
+        if pending and function not in _TRANSFERS | _LONG:
             raise ValueError(f"{function} is never pending")
         plan = self._planned.setdefault(function, [])
         plan += [(0, False)] * after + [(code, pending)] * calls

@@ -1,34 +1,27 @@
-"""Where the images of the simulated virtdisk.dll lie: on the simulated volume, or in real files.
-
-A real file is given out as a real handle: what is read and written through it goes
-through the real kernel32, and only virtdisk.dll is simulated. Differencing disks are
-for the simulated volume alone, since a plain handle knows nothing of a parent.
-"""
+"""Images of the simulated virtdisk.dll on the simulated volume. For real files see `real_host`."""
 
 from __future__ import annotations
 
-import os
-import random
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Final, cast
+from collections.abc import Callable, Sequence
 
-from pyvhdmp import _win32
 from pyvhdmp._win32 import constants
-from pyvhdmp._win32 import virtdisk_enums as enums
-from pyvhdmp.testing import statuses
-from pyvhdmp.testing.convention import DLLS, set_last_error
+from pyvhdmp.testing import long_operations, statuses
 from pyvhdmp.testing.devices import existing_file
-from pyvhdmp.testing.io_manager import IoManager, Request, StorageDevice
+from pyvhdmp.testing.io_manager import Action, IoManager, Request, StorageDevice
 from pyvhdmp.testing.kernel import CallFailed, FileObject, Kernel
-from pyvhdmp.testing.substitutes import substituted
-from pyvhdmp.testing.virtdisk import TRAILER_SIZE, Image, OpenImage, SimulatedVirtdisk
+from pyvhdmp.testing.long_operations import Work
+from pyvhdmp.testing.virtdisk import (
+    TRAILER_SIZE,
+    Content,
+    Image,
+    Layer,
+    OpenImage,
+    read_through,
+)
+from pyvhdmp.testing.virtdisk.host import SECTOR
 from pyvhdmp.testing.volume import File, Marker, Volume, full_path
 
-__all__ = ["RealHost", "VolumeHost", "simulated_virtdisk", "virtdisk_over"]
-
-_SECTOR: Final = 512
+__all__ = ["VolumeHost"]
 
 
 class VolumeHost:
@@ -39,10 +32,12 @@ class VolumeHost:
         self._io = io
         self._volume = volume
 
-    def tail(self, path: str) -> tuple[bytes, int]:
+    # -- Files --------------------------------------------------------------------
+
+    def tail(self, path: str, length: int = TRAILER_SIZE) -> tuple[bytes, int]:
         """Return the last bytes of a file, and its size."""
         file = self._file(path)
-        start = max(0, file.size - TRAILER_SIZE)
+        start = max(0, file.size - length)
         return file.read(start, file.size - start), file.size
 
     def allocated(self, path: str) -> int:
@@ -61,57 +56,173 @@ class VolumeHost:
         file.write(image.size, tail, self._volume.cache_size)
         self._volume.flush(file, Marker(file))
 
+    def delete(self, path: str) -> None:
+        """Take a file away, open or not."""
+        if self._volume.find(path) is not None:
+            self._volume.delete(path)
+
+    def rewrite(self, path: str, old: Image, new: Image, opened: OpenImage | None = None) -> None:
+        """Have a file be another image."""
+        file, tail = self._file(path), new.tail()
+        before = list(file.unflushed)
+        if new.size > old.size:
+            # What a child gets back is not to be its parent's.
+            hidden = old.parent_size if old.is_differencing else 0
+            file.zero(old.size, max(len(old.tail()), min(hidden, new.size) - old.size))
+        self._volume.resize(file, new.size + len(tail))
+        file.write(new.size, tail, self._volume.cache_size)
+        marker = Marker(file)
+        marker.writes = [write for write in marker.writes if write not in before]
+        self._volume.flush(file, marker)
+
+    def content(
+        self, path: str, opened: OpenImage | None = None, *, write: bool = False
+    ) -> Content:
+        """Return the payload of a file."""
+        file = self._file(path)
+        if opened is None or path != opened.path:
+            access = constants.GENERIC_READ | (constants.GENERIC_WRITE if write else 0)
+            mine = [] if opened is None else self._objects([opened])
+            self._kernel.check_sharing([file], access, constants.FILE_SHARE_READ, but_for=mine)
+        return _FileContent(self._volume, file)
+
+    def _file(self, path: str) -> File:
+        return existing_file(self._io, self._volume, path)
+
+    # -- Handles ------------------------------------------------------------------
+
     def open(self, opened: OpenImage) -> int:
         """Return a handle to the payload."""
         files = [self._file(path) for path in (opened.path, *(path for path, _ in opened.chain))]
         access, share_mode = opened.access, opened.share_mode
         if files[0].is_read_only and access & constants.GENERIC_WRITE:
             raise CallFailed(constants.ERROR_ACCESS_DENIED)
-        self._kernel.check_sharing(files[:1], access, share_mode)
-        self._kernel.check_sharing(files[1:], constants.GENERIC_READ if access else 0, 7)
+        uses, reads = files[: opened.write_depth], files[opened.write_depth :]
+        peers = self._objects(opened.peers())
+        self._kernel.check_sharing(uses, access, share_mode, but_for=peers)
+        if access:
+            self._kernel.check_sharing(
+                reads, constants.GENERIC_READ, constants.FILE_SHARE_READ, but_for=peers
+            )
         device = _ImageDevice(self._io, self._volume, opened, files)
-        file = FileObject(
+        file = device.file = FileObject(
             device,
             full_path(opened.path),
             access=access,
             share_mode=share_mode,
             flags=opened.flags,
-            uses=files[:1],
+            uses=uses,
+            reads=reads if access else [],
         )
         handle = self._kernel.new_handle(file)
         self._kernel.note(f"virtual disk {file.name} -> {handle:#x}")
         return handle
 
+    def close(self, handle: int) -> None:
+        """Close a handle that the caller has not been given."""
+        self._kernel.close(handle)
+
     def found(self, handle: int) -> OpenImage:
         """Return what a handle stands for."""
-        device = self._kernel.file(handle, "a function of virtdisk.dll").device
-        if not isinstance(device, _ImageDevice):
-            raise CallFailed(constants.ERROR_INVALID_HANDLE)
-        return device.opened
+        return self._device(handle).opened
+
+    def reads(self, handle: int) -> None:
+        """The disk behind a handle has one more parent."""
+        device = self._device(handle)
+        parent = self._file(device.opened.chain[-1][0])
+        device.files.append(parent)
+        assert device.file is not None
+        device.file.reads = [*device.file.reads, parent]
 
     def detached(self, handle: int) -> None:
         """What is in flight fails."""
-        file = self._kernel.file(handle, "DetachVirtualDisk")
-        self._io.abandon(file, statuses.STATUS_DEVICE_NOT_CONNECTED)
+        disk = self._device(handle).opened.disk
+        for file in self._objects(disk.handles):
+            if not _opened(file).is_attached:
+                self._io.abandon(file, statuses.STATUS_DEVICE_NOT_CONNECTED, Action.WORK)
+                if file in self._kernel.held:
+                    self._kernel.held.remove(file)
+                    disk.handles.remove(_opened(file))
 
     def opened(self) -> list[OpenImage]:
         """Return what is open."""
-        devices = [file.device for file in self._kernel.files()]
-        return [device.opened for device in devices if isinstance(device, _ImageDevice)]
+        return [
+            file.device.opened
+            for file in self._kernel.files()
+            if isinstance(file.device, _ImageDevice) and not file.is_dead
+        ]
 
-    def _file(self, path: str) -> File:
-        return existing_file(self._io, self._volume, path)
+    def _device(self, handle: int) -> _ImageDevice:
+        file = self._kernel.file(handle, "a function of virtdisk.dll")
+        if not isinstance(file.device, _ImageDevice):
+            raise CallFailed(constants.ERROR_INVALID_HANDLE)
+        if file.is_dead:
+            raise CallFailed(constants.ERROR_DEVICE_NOT_CONNECTED)
+        return file.device
+
+    def _objects(self, handles: Sequence[OpenImage]) -> list[FileObject]:
+        """Return the open files that are these handles'."""
+        return [
+            file
+            for file in self._kernel.files()
+            if isinstance(file.device, _ImageDevice) and file.device.opened in handles
+        ]
+
+    # -- Long operations ----------------------------------------------------------
+
+    def begin(self, function: str, handle: int, overlapped: int, work: Work) -> None:
+        """Begin a long operation."""
+        long_operations.begin(self._io, function, handle, overlapped, work)
+
+    def progress(self, handle: int, overlapped: int) -> tuple[int, int, int]:
+        """Return how far a long operation is."""
+        file = self._kernel.file(handle, "GetVirtualDiskOperationProgress")
+        operation = file.operations.get(overlapped)
+        if operation is None:
+            raise CallFailed(constants.ERROR_INVALID_PARAMETER)
+        self._kernel.pass_a_moment()
+        return operation.progress
+
+
+class _FileContent:
+    """The payload of a file of the volume."""
+
+    def __init__(self, volume: Volume, file: File) -> None:
+        self._volume = volume
+        self._file = file
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._file.read(offset, length)
+
+    def write(self, offset: int, data: bytes) -> None:
+        self._file.write(offset, data, self._volume.cache_size)
+
+    def zero(self, offset: int, length: int) -> None:
+        self._file.zero(offset, length)
+
+    def is_written(self, offset: int) -> bool:
+        return self._file.content.is_written(offset // SECTOR)
+
+    def written(self, size: int) -> list[tuple[int, int]]:
+        return self._file.content.written(size)
+
+    def compact(self, offset: int, length: int) -> None:
+        self._file.compact(offset, length)
+
+    def flush(self) -> None:
+        self._volume.flush(self._file, Marker(self._file))
 
 
 class _ImageDevice(StorageDevice):
-    """The payload of an image, and of its parents below it."""
+    """The payload of an image, and of its parents below it. `files`: its own first."""
 
     def __init__(self, io: IoManager, volume: Volume, opened: OpenImage, files: list[File]) -> None:
         super().__init__(io)
         self.opened = opened
+        self.files = files
+        self.file: FileObject | None = None
         self.sector_size = opened.image.sector_size
         self._volume = volume
-        self._files = files
 
     def start(self, request: Request) -> None:
         """Take a request on, if the disk is attached."""
@@ -122,144 +233,41 @@ class _ImageDevice(StorageDevice):
 
     def read(self, offset: int, length: int) -> bytes:
         """Return the bytes of a range."""
-        self._check_range(offset, length)
-        if len(self._files) == 1:
-            return self._files[0].read(offset, length)
-        return b"".join(
-            next(
-                (file for file in self._files if file.content.is_written(at // _SECTOR)),
-                self._files[-1],
-            ).read(at, _SECTOR)
-            for at in range(offset, offset + length, _SECTOR)
-        )
+        offset = self._checked(offset, length)
+        sizes = [self.opened.image.size, *(image.size for _, image in self.opened.chain)]
+        layers = [
+            Layer(_FileContent(self._volume, file), size)
+            for file, size in zip(self.files, sizes, strict=True)
+        ]
+        return read_through(layers, offset, length)
 
     def write(self, offset: int, data: bytes) -> None:
         """Write bytes."""
-        self._check_range(offset, len(data))
+        offset = self._checked(offset, len(data))
         if not self.opened.is_writable:
             raise CallFailed(constants.ERROR_WRITE_PROTECT)
-        self._files[0].write(offset, data, self._volume.cache_size)
+        self.files[0].write(offset, data, self._volume.cache_size)
+        self.opened.disk.changed(offset, len(data))
 
     def begin_flush(self) -> Callable[[], None]:
         """A flush promises what is written by now."""
-        file = self._files[0]
+        file = self.files[0]
         marker = Marker(file)
         return lambda: self._volume.flush(file, marker)
 
-    def _check_range(self, offset: int, length: int) -> None:
-        if offset + length > self.opened.image.size:
+    def close(self) -> None:
+        """The handle is closed; a permanent attachment stays."""
+        assert self.file is not None
+        if self.opened.close() and not self.file.is_dead:
+            self.io.kernel.held.append(self.file)
+
+    def _checked(self, offset: int, length: int) -> int:
+        """Return where in the disk a range begins that must lie within what is attached."""
+        if offset + length > self.opened.size:
             raise CallFailed(constants.ERROR_SECTOR_NOT_FOUND)
+        return self.opened.start + offset
 
 
-class RealHost:
-    """Images in real files, by way of the real kernel32."""
-
-    def __init__(self, kernel32: _win32.Kernel32, get_last_error: Callable[[], int]) -> None:
-        self._kernel32 = kernel32
-        self._get_last_error = get_last_error
-        self._open: dict[int, OpenImage] = {}
-        self.lock = threading.RLock()
-
-    def tail(self, path: str) -> tuple[bytes, int]:
-        """Return the last bytes of a file, and its size."""
-        try:
-            with open(path, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                file.seek(max(0, size - TRAILER_SIZE))
-                return file.read(), size
-        except OSError as error:
-            raise CallFailed(getattr(error, "winerror", None) or 5) from error
-
-    def allocated(self, path: str) -> int:
-        """Return the size of a file."""
-        return os.path.getsize(path)
-
-    def create(self, path: str, image: Image) -> None:
-        """Make a file of zeros with the image's tail."""
-        if image.subtype == enums.PROVIDER_SUBTYPE_DIFFERENCING:
-            raise CallFailed(constants.ERROR_NOT_SUPPORTED)
-        try:
-            with open(path, "xb") as file:
-                file.truncate(image.size)
-                file.seek(image.size)
-                file.write(image.tail())
-        except OSError as error:
-            raise CallFailed(getattr(error, "winerror", None) or 5) from error
-
-    def open(self, opened: OpenImage) -> int:
-        """Return a handle to the file."""
-        handle = self._kernel32.CreateFileW(
-            opened.path,
-            opened.access,
-            opened.share_mode,
-            0,
-            constants.OPEN_EXISTING,
-            opened.flags,
-            0,
-        )
-        if handle == constants.INVALID_HANDLE_VALUE:
-            raise CallFailed(self._get_last_error())
-        self._open[handle] = opened
-        return handle
-
-    def found(self, handle: int) -> OpenImage:
-        """Return what a handle stands for."""
-        if handle not in self._open:
-            raise CallFailed(constants.ERROR_INVALID_HANDLE)
-        return self._open[handle]
-
-    def detached(self, handle: int) -> None:
-        """What is in flight is cancelled."""
-        self._kernel32.CancelIoEx(handle, 0)
-
-    def opened(self) -> list[OpenImage]:
-        """Return what is open."""
-        return list(self._open.values())
-
-    def close(self, handle: int) -> int:
-        """CloseHandle, which ends an attachment."""
-        with self.lock:
-            self._open.pop(handle, None)
-        done = self._kernel32.CloseHandle(handle)
-        if not done:
-            set_last_error(self._get_last_error())
-        return done
-
-
-@contextmanager
-def simulated_virtdisk(*, elevated: bool = True, seed: int = 0) -> Iterator[None]:
-    """Put a simulated virtdisk.dll over the real kernel32 for the length of a with block.
-
-    Fixed and dynamic disks can be created, opened, attached raw and queried; their
-    payload is a real file, and a real handle reads and writes it. `elevated`: whether
-    the process may attach disks. Needs Windows.
-    """
-    windows = _win32.current()
-    with virtdisk_over(
-        RealHost(windows.kernel32, windows.get_last_error), elevated=elevated, seed=seed
-    ):
-        yield
-
-
-@contextmanager
-def virtdisk_over(host: RealHost, *, elevated: bool = True, seed: int = 0) -> Iterator[None]:
-    """Put a simulated virtdisk.dll over a host of real files, as `simulated_virtdisk` does."""
-    functions = SimulatedVirtdisk(host, random.Random(seed), elevated=elevated)
-
-    def coded(name: str) -> Callable[..., int]:
-        body = getattr(functions, name)
-
-        def call(*arguments: int) -> int:
-            with host.lock:
-                try:
-                    return cast("int", body(*arguments))
-                except CallFailed as failed:
-                    return failed.code
-
-        return call
-
-    with substituted(
-        kernel32={"CloseHandle": host.close},
-        virtdisk={name: coded(name) for name in DLLS["virtdisk"] if hasattr(functions, name)},
-    ):
-        yield
+def _opened(file: FileObject) -> OpenImage:
+    assert isinstance(file.device, _ImageDevice)
+    return file.device.opened

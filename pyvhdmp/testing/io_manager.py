@@ -9,13 +9,15 @@ The way of one request:
       at once .................. done now, packet queued, the call succeeds
       else ..................... pending; the device takes it when it has room,
                                  and is done with it when the clock says so
-    done: look at the memory again, move the data, set the status, queue the packet
+    done: look at the memory again, move the data, set the status, signal the event, queue
+          the packet
 
 Rules:
 
 1. Data moves, and status is set, at the moment of completion and not before.
 2. A call that did not fail queues one packet, one that failed queues none.
-3. A device works on so many requests at a time; the others queue, first come first served.
+3. The event of an OVERLAPPED is reset when its request begins, and set when it is over.
+4. A device works on so many requests at a time; the others queue, first come first served.
 """
 
 from __future__ import annotations
@@ -24,14 +26,17 @@ import enum
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32.structures import OVERLAPPED_RESULT, OVERLAPPED_STRUCT
 from pyvhdmp.testing import memory, statuses
 from pyvhdmp.testing.draws import Draw
-from pyvhdmp.testing.kernel import CallFailed, FileObject, Kernel
+from pyvhdmp.testing.kernel import CallFailed, Event, FileObject, Kernel
 from pyvhdmp.testing.memory import Owned, Run
+
+if TYPE_CHECKING:
+    from pyvhdmp.testing.long_operations import LongOperation
 
 __all__ = ["Action", "IoManager", "Request", "StorageDevice"]
 
@@ -47,6 +52,8 @@ class Action(enum.Enum):
     READ = "read"
     WRITE = "write"
     CONTROL = "control"
+    WORK = "work"
+    """A long operation on a virtual disk."""
 
 
 @dataclass(eq=False)
@@ -63,6 +70,8 @@ class Request:
     draw: Draw
     code: int = 0
     error: int = 0
+    event: Event | None = None
+    operation: LongOperation | None = None
     posts_packet: bool = True
     is_over: bool = False
     status: int = statuses.STATUS_PENDING
@@ -206,7 +215,7 @@ class IoManager:
         kernel.settle()
         file = kernel.file(handle, function)
         self._check_rights(file, action, code)
-        offset, event = self._overlapped(function, overlapped)
+        offset, hEvent = self.overlapped(function, overlapped)
         # The first thing that ReadFile and its kin do, whether or not they are refused then.
         memory.write(overlapped, OVERLAPPED_RESULT.pack(statuses.STATUS_PENDING, 0))
         if action is Action.CONTROL:
@@ -236,9 +245,7 @@ class IoManager:
         request = Request(
             self.operations, function, action, file, offset, length, owned, draw, code, later
         )
-        request.posts_packet = file.port is not None and not event & 1
-        self._own(request)
-        file.requests.append(request)
+        self.own(request, hEvent)
         file.device.start(request)
         answer = self._answer(request)
         if draw.stray:
@@ -271,8 +278,8 @@ class IoManager:
         if (reads and not file.can_read) or (writes and not file.can_write):
             raise CallFailed(constants.ERROR_ACCESS_DENIED)
 
-    def _overlapped(self, function: str, address: int) -> tuple[int, int]:
-        """Return the offset and the event that an OVERLAPPED holds."""
+    def overlapped(self, function: str, address: int) -> tuple[int, int]:
+        """Return the offset and the hEvent that an OVERLAPPED holds."""
         if not address:
             raise CallFailed(constants.ERROR_INVALID_PARAMETER)
         if not memory.is_mapped(address, OVERLAPPED_STRUCT.size):
@@ -302,9 +309,13 @@ class IoManager:
                 )
             raise CallFailed(constants.ERROR_INVALID_PARAMETER)
 
-    def _own(self, request: Request) -> None:
-        """Take over the memory of a request."""
-        kernel, owned = self.kernel, request.owned
+    def own(self, request: Request, hEvent: int) -> None:
+        """Take over the memory of a request, which is in flight from here on."""
+        kernel, owned, file = self.kernel, request.owned, request.file
+        if hEvent & ~1:
+            request.event = kernel.event(hEvent & ~1, request.function)
+        # The low bit says that there is to be no packet, and is no part of the handle.
+        request.posts_packet = file.port is not None and not hEvent & 1
         clash = kernel.owners.add(owned)
         if clash is not None:
             kernel.owners.remove(owned)
@@ -312,6 +323,9 @@ class IoManager:
             raise CallFailed(constants.ERROR_INVALID_PARAMETER)
         owned.begin(request.draw.pattern)
         request.image = memory.read(*owned.overlapped)
+        if request.event is not None:
+            request.event.is_set = False
+        file.requests.append(request)
 
     # -- To the packet ------------------------------------------------------------
 
@@ -339,6 +353,8 @@ class IoManager:
         if request.is_over:
             return
         request.is_over = True
+        if request.operation is not None:
+            request.operation.stop()
         file, owned = request.file, request.owned
         file.requests.remove(request)
         self.kernel.owners.remove(owned)
@@ -361,6 +377,9 @@ class IoManager:
                 OVERLAPPED_RESULT.pack(status, transferred),
             )
         self.kernel.note(f"{request} -> {status:#010x}, {transferred} bytes")
+        if request.event is not None:
+            request.event.is_set = True
+        self.kernel.changed()
         if request.posts_packet:
             self._post(file, owned.overlapped[0], status, transferred)
 
@@ -380,9 +399,13 @@ class IoManager:
             raise CallFailed(constants.ERROR_NOT_FOUND)
         for request in found:
             self.kernel.note(f"cancel {request}")
-            file.device.cancel(request)
+            if request.operation is not None:
+                request.operation.cancel()
+            else:
+                file.device.cancel(request)
 
-    def abandon(self, file: FileObject, status: int) -> None:
-        """End all requests of a file: it is closed, or its device is gone."""
+    def abandon(self, file: FileObject, status: int, spared: Action | None = None) -> None:
+        """End the requests of a file: it is closed, or its device is gone."""
         for request in list(file.requests):
-            self.complete(request, status)
+            if request.action is not spared:
+                self.complete(request, status)

@@ -1,4 +1,4 @@
-"""The simulated kernel's objects: handles, files, ports; and its notes on its callers.
+"""The simulated kernel's objects: handles, files, ports, events; and its notes on its callers.
 
 Rules:
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from pyvhdmp._win32 import constants
 from pyvhdmp.testing.draws import Draws
@@ -20,9 +20,10 @@ from pyvhdmp.testing.scheduler import Port, Scheduler
 
 if TYPE_CHECKING:
     from pyvhdmp.testing.io_manager import Request
+    from pyvhdmp.testing.long_operations import LongOperation
     from pyvhdmp.testing.volume import File
 
-__all__ = ["CallFailed", "Device", "FileObject", "Kernel"]
+__all__ = ["CallFailed", "Device", "Event", "FileObject", "Kernel"]
 
 _FIRST_HANDLE: Final = 0x100
 
@@ -55,6 +56,18 @@ class Device(Protocol):
         """The handle is closed."""
 
 
+class Event:
+    """An event: set or not. One that is not reset by hand is so by whoever waited for it."""
+
+    def __init__(self, name: int, *, manual_reset: bool, is_set: bool) -> None:
+        self.name = name
+        self.manual_reset = manual_reset
+        self.is_set = is_set
+
+    def __str__(self) -> str:
+        return "event"
+
+
 class FileObject:
     """An open file, and what was asked for when it was opened."""
 
@@ -67,6 +80,7 @@ class FileObject:
         share_mode: int,
         flags: int,
         uses: Sequence[File] = (),
+        reads: Sequence[File] = (),
     ) -> None:
         self.device = device
         self.name = name
@@ -74,6 +88,8 @@ class FileObject:
         self.share_mode = share_mode
         self.uses = uses
         """The files that sharing is a matter of."""
+        self.reads = reads
+        """Files that it reads beside them, as a differencing disk does its parents'."""
         self.can_read = bool(access & constants.GENERIC_READ)
         self.can_write = bool(access & constants.GENERIC_WRITE)
         self.is_overlapped = bool(flags & constants.FILE_FLAG_OVERLAPPED)
@@ -81,6 +97,8 @@ class FileObject:
         self.port: Port | None = None
         self.key = 0
         self.requests: list[Request] = []
+        self.operations: dict[int, LongOperation] = {}
+        """The last long operation for each OVERLAPPED."""
         self.flushes = 0
         """Flushes that have not ended."""
         self.is_dead = False
@@ -99,6 +117,10 @@ def _needs(access: int) -> int:
     )
 
 
+Target: TypeAlias = "FileObject | Port | Event"
+"""What a handle stands for."""
+
+
 class Kernel(Scheduler):
     """Handles and notes."""
 
@@ -108,7 +130,9 @@ class Kernel(Scheduler):
         self.owners = Owners()
         self.trace: deque[str] = deque(maxlen=trace_length)
         self.violations: list[str] = []
-        self._objects: dict[int, FileObject | Port] = {}
+        self.held: list[FileObject] = []
+        """What the system itself has open, without a handle."""
+        self._objects: dict[int, Target] = {}
         self._next_handle = _FIRST_HANDLE
 
     # -- Notes ------------------------------------------------------------------
@@ -122,30 +146,47 @@ class Kernel(Scheduler):
         self.violations.append(text)
         self.note(f"VIOLATION: {text}")
 
+    def pass_a_moment(self) -> None:
+        """Let a little time pass: who asks again and again is to see something happen."""
+        self.clock.advance(max(1000, self.draws.latency[1] // 2))
+
     # -- Handles ----------------------------------------------------------------
 
     @property
-    def objects(self) -> dict[int, FileObject | Port]:
+    def objects(self) -> dict[int, Target]:
         """What is open, by handle."""
         return self._objects
 
     def files(self) -> list[FileObject]:
         """Return the open files."""
-        return [target for target in self._objects.values() if isinstance(target, FileObject)]
+        files = [target for target in self._objects.values() if isinstance(target, FileObject)]
+        return files + self.held
 
-    def check_sharing(self, uses: Sequence[File], access: int, share_mode: int) -> None:
+    def check_sharing(
+        self,
+        uses: Sequence[File],
+        access: int,
+        share_mode: int,
+        *,
+        but_for: Sequence[FileObject] = (),
+    ) -> None:
         """Raise `CallFailed` if an open with these rights clashes with one there is."""
         needs = _needs(access)
         for other in self.files():
-            if not any(file in other.uses for file in uses):
+            if other in but_for:
                 continue
-            its_needs = _needs(other.access)
+            if any(file in other.uses for file in uses):
+                its_needs, its_share_mode = _needs(other.access), other.share_mode
+            elif any(file in other.reads for file in uses):
+                its_needs = its_share_mode = constants.FILE_SHARE_READ
+            else:
+                continue
             if not needs or not its_needs:  # who neither reads, writes nor deletes is in no way
                 continue
-            if needs & ~other.share_mode or its_needs & ~share_mode:
+            if needs & ~its_share_mode or its_needs & ~share_mode:
                 raise CallFailed(constants.ERROR_SHARING_VIOLATION)
 
-    def new_handle(self, target: FileObject | Port) -> int:
+    def new_handle(self, target: Target) -> int:
         """Return a handle for an object."""
         handle = self._next_handle
         self._next_handle += 4
@@ -157,6 +198,18 @@ class Kernel(Scheduler):
         port = Port(self._next_handle)
         self.ports.append(port)
         return self.new_handle(port)
+
+    def new_event(self, *, manual_reset: bool, is_set: bool) -> int:
+        """Return the handle of a new event."""
+        event = Event(self._next_handle, manual_reset=manual_reset, is_set=is_set)
+        return self.new_handle(event)
+
+    def event(self, handle: int, function: str) -> Event:
+        """Return the event that a handle stands for."""
+        target = self._found(handle, function)
+        if not isinstance(target, Event):
+            raise CallFailed(constants.ERROR_INVALID_HANDLE)
+        return target
 
     def file(self, handle: int, function: str) -> FileObject:
         """Return the open file that a handle stands for."""
@@ -178,12 +231,12 @@ class Kernel(Scheduler):
         if isinstance(target, Port):
             target.is_closed = True
             self.ports.remove(target)
-        else:
+        elif isinstance(target, FileObject):
             target.device.close()
         del self._objects[handle]
         self.changed()
 
-    def _found(self, handle: int, function: str) -> FileObject | Port:
+    def _found(self, handle: int, function: str) -> Target:
         target = self._objects.get(handle)
         if target is None:
             if _FIRST_HANDLE <= handle < self._next_handle and handle % 4 == 0:

@@ -14,13 +14,14 @@ from pyvhdmp._win32.structures import (
     DWORD_STRUCT,
     LARGE_INTEGER_STRUCT,
     OVERLAPPED_ENTRY_STRUCT,
+    OVERLAPPED_RESULT,
     SEGMENT_SIZE,
 )
 from pyvhdmp.buffers import PAGE_SIZE
 from pyvhdmp.testing import memory, statuses
 from pyvhdmp.testing.devices import FileDevice, existing_file
 from pyvhdmp.testing.io_manager import Action, IoManager
-from pyvhdmp.testing.kernel import CallFailed, FileObject, Kernel
+from pyvhdmp.testing.kernel import CallFailed, Event, FileObject, Kernel
 from pyvhdmp.testing.memory import Run
 from pyvhdmp.testing.volume import File, Volume, full_path
 
@@ -296,6 +297,56 @@ class SimulatedKernel32:
         """Ask for requests to be cancelled."""
         self._io.cancel(self._kernel.file(file, "CancelIoEx"), overlapped)
         return 1
+
+    def GetOverlappedResult(self, file: int, overlapped: int, transferred: int, wait: int) -> int:
+        """Tell how a request has ended, or wait for that."""
+        kernel = self._kernel
+        target = kernel.file(file, "GetOverlappedResult")
+        _, hEvent = self._io.overlapped("GetOverlappedResult", overlapped)
+        pending = [r for r in target.requests if r.owned.overlapped[0] == overlapped]
+        if pending and not wait:
+            kernel.pass_a_moment()
+            raise CallFailed(constants.ERROR_IO_INCOMPLETE)
+        if pending and hEvent & ~1:
+            self._wait(kernel.event(hEvent & ~1, "GetOverlappedResult"), None)
+        elif pending:
+            kernel.wait_until(lambda: pending[0].is_over, file, None)
+        status, count = OVERLAPPED_RESULT.unpack(memory.read(overlapped, OVERLAPPED_RESULT.size))
+        memory.write(transferred, DWORD_STRUCT.pack(count & 0xFFFFFFFF))
+        code = statuses.dos_error(status & 0xFFFFFFFF)
+        if code != constants.ERROR_SUCCESS:
+            pends = code == constants.ERROR_IO_PENDING  # the event was set by somebody else
+            raise CallFailed(constants.ERROR_IO_INCOMPLETE if pends else code)
+        return 1
+
+    # -- Events -------------------------------------------------------------------
+
+    def CreateEventW(
+        self, security_attributes: int, manual_reset: int, initial_state: int, name: int
+    ) -> int:
+        """Make an event without a name."""
+        if name:
+            raise CallFailed(constants.ERROR_NOT_SUPPORTED)
+        return self._kernel.new_event(manual_reset=bool(manual_reset), is_set=bool(initial_state))
+
+    def WaitForSingleObject(self, object: int, milliseconds: int) -> int:
+        """Wait for an event."""
+        kernel = self._kernel
+        event = kernel.event(object, "WaitForSingleObject")
+        expires = None
+        if milliseconds != constants.INFINITE:
+            expires = kernel.clock.now + milliseconds * 1_000_000
+        if self._wait(event, expires):
+            return constants.WAIT_OBJECT_0
+        if not milliseconds:
+            kernel.pass_a_moment()
+        return constants.WAIT_TIMEOUT
+
+    def _wait(self, event: Event, expires: int | None) -> bool:
+        came = self._kernel.wait_until(lambda: event.is_set, event.name, expires)
+        if came and not event.manual_reset:
+            event.is_set = False
+        return came
 
     def _begin(
         self,

@@ -7,9 +7,11 @@ Rules:
 2. A thread that waits for packets gets them when every other thread waits, or when a
    thread that has just issued a request hands over to it. So callbacks interleave with
    the program where the seed wants it, and not where the machine happens to.
-3. A thread that issues a request first lets those that were given packets, or whose flush
+3. A thread that waits for an event or a request gets its turn in the same way. Those of
+   several that could go on do so in the order of handles.
+4. A thread that issues a request first lets those that were given packets, or whose flush
    is over, come to rest: what they do about it comes before. They are the helpers.
-4. The clock moves only when nobody has a turn to take (`clock` rule 1).
+5. The clock moves only when nobody has a turn to take (`clock` rule 1).
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
-from pyvhdmp.testing.clock import Clock, Watcher
+from pyvhdmp.testing.clock import HELPERS, Clock, Watcher
 
 __all__ = ["Port", "Scheduler"]
 
@@ -50,6 +53,14 @@ class Port:
         return "completion port"
 
 
+@dataclass(eq=False)
+class _Wait:
+    """A thread that waits for something to be so. `order`: among those that could go on."""
+
+    order: int
+    is_over: Callable[[], bool]
+
+
 class Scheduler:
     """Lock, clock and turns.
 
@@ -61,6 +72,7 @@ class Scheduler:
         self.slack = slack
         self.clock = Clock()
         self.ports: list[Port] = []
+        self._waits: list[_Wait] = []
         self._changed = threading.Condition(threading.RLock())
         self._depth = 0
         self._collects = False
@@ -131,6 +143,32 @@ class Scheduler:
             port.waiting -= 1
             self._active = True
         return bool(port.packets) and not port.is_closed
+
+    def wait_until(self, is_over: Callable[[], bool], order: int, expires: int | None) -> bool:
+        """Wait until something is so, and it is this thread's turn; False if time is up first."""
+        if not is_over() and expires is not None and expires <= self.clock.now:
+            return False
+        thread = threading.current_thread()
+        if thread.name.startswith(HELPERS):
+            self._helpers.add(thread)
+        wait = _Wait(order, is_over)
+        self._waits.append(wait)
+        if expires is not None:
+            self.clock.at(expires, self.changed)
+        self._watcher.begin_wait()
+        self.changed()  # whoever has handed over goes on
+        try:
+            self._wait(
+                lambda: (
+                    (is_over() and self._is_next(wait))
+                    or (expires is not None and self.clock.now >= expires and not is_over())
+                )
+            )
+        finally:
+            self._watcher.end_wait()
+            self._waits.remove(wait)
+            self._active = self._active or thread in self._helpers
+        return is_over()
 
     def settle(self) -> None:
         """Let threads that were given packets, or whose flush is over, come to rest.
@@ -213,27 +251,34 @@ class Scheduler:
                 self.clock.advance_to_next(self.slack())
                 pause = _SHORTEST_PAUSE
                 continue
-            is_idle = self.clock.is_idle and not self._flushes and not self._has_packets()
+            is_idle = self.clock.is_idle and not self._flushes and not self._somebody_can_go_on()
             # Bounded even then: a finalizer may have come in between, and have queued a packet.
             self._pause(_IDLE_PAUSE if is_idle else pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _has_packets(self) -> bool:
-        return any(port.packets and port.waiting for port in self.ports)
+    def _somebody_can_go_on(self) -> bool:
+        return any(port.packets and port.waiting for port in self.ports) or any(
+            wait.is_over() for wait in self._waits
+        )
 
     def _nobody_has_a_turn(self) -> bool:
         return (
-            not self._has_packets()
+            not self._somebody_can_go_on()
             and not any(port.is_handed_over for port in self.ports)
             and self._watcher.everybody_waits()
         )
 
-    def _is_next(self, port: Port) -> bool:
-        """Whether the packets of `port` are the next to be taken."""
-        for other in self.ports:
-            if other is port:
+    def _is_next(self, waiter: Port | _Wait) -> bool:
+        """Whether those who wait at a port, or for something, are the next to go on."""
+        for port in self.ports:
+            if port is waiter:
                 return self._watcher.everybody_waits()
-            if other.packets and other.waiting:
+            if port.packets and port.waiting:
+                return False
+        for wait in sorted(self._waits, key=lambda wait: wait.order):
+            if wait is waiter:
+                return self._watcher.everybody_waits()
+            if wait.is_over():
                 return False
         return False
 

@@ -388,6 +388,7 @@ class SimulatedWindows:
                         device.write(request.offset, copy_in(request.owned.inputs))
             self._io.abandon(file, statuses.STATUS_DEVICE_NOT_CONNECTED)
             file.is_dead = True
+        self._kernel.held.clear()
         self._volume.power_cut(chance)
         self._io.is_off = not restart
 

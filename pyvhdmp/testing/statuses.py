@@ -50,6 +50,8 @@ _STATUS: Final = {code: status for status, code in _DOS_ERROR.items() if status 
 }
 _FACILITY: Final = 0xC0010000
 """Statuses of this facility carry a Win32 code, for codes with no status of their own."""
+_VIRTUAL_DISKS: Final = 0xC03A0000
+"""What is wrong with a virtual disk has the same number as a status and as a Win32 code."""
 
 _ERROR_MR_MID_NOT_FOUND: Final = 317
 
@@ -60,9 +62,13 @@ def dos_error(status: int) -> int:
         return _DOS_ERROR[status]
     if status & 0xFFFF0000 == _FACILITY:
         return status & 0xFFFF
+    if status & 0xFFFF0000 == _VIRTUAL_DISKS:
+        return status
     return _ERROR_MR_MID_NOT_FOUND
 
 
 def status_of(code: int) -> int:
     """Return an NTSTATUS that becomes this Win32 code."""
+    if code & 0xFFFF0000 == _VIRTUAL_DISKS:
+        return code
     return _STATUS.get(code, _FACILITY | (code & 0xFFFF))

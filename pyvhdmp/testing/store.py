@@ -75,6 +75,31 @@ class Store:
         number, index = divmod(sector, _CHUNK // _SECTOR)
         return bool(self._written.get(number, 0) >> index & 1)
 
+    def written(self, size: int) -> list[tuple[int, int]]:
+        """Return the ranges below `size` that were ever written to, in order: offset, length."""
+        ranges: list[tuple[int, int]] = []
+        for number in sorted(self._written):
+            mask, start = self._written[number], number * _CHUNK
+            while mask:
+                skipped = (mask & -mask).bit_length() - 1
+                mask >>= skipped
+                count = (~mask & (mask + 1)).bit_length() - 1
+                mask >>= count
+                start += skipped * _SECTOR
+                length = min(count * _SECTOR, size - start)
+                if length > 0 and ranges and sum(ranges[-1]) == start:
+                    ranges[-1] = ranges[-1][0], ranges[-1][1] + length
+                elif length > 0:
+                    ranges.append((start, length))
+                start += count * _SECTOR
+        return ranges
+
+    def compact(self, offset: int, length: int) -> None:
+        """Let chunks of zeros within a range take no memory."""
+        for number, _, size in _split(offset, length):
+            if size == _CHUNK and number in self._chunks and not any(self._chunks[number]):
+                del self._chunks[number]
+
     @property
     def allocated(self) -> int:
         """Bytes of memory that the content takes."""

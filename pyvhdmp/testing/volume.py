@@ -89,6 +89,11 @@ class File:
         self.content.zero(offset, length)
         self.unflushed.append(Write(offset, length))
 
+    def compact(self, offset: int, length: int) -> None:
+        """Let what is zeros in a range take no room."""
+        self.content.compact(offset, length)
+        self.medium.compact(offset, length)
+
     def flush(self, marker: Marker) -> None:
         """Carry over to the medium what had been written at the marker."""
         for write in marker.writes:

@@ -2,9 +2,17 @@
 
 Read top down: `disk` (what can be done with a virtual disk), `operation` (what takes
 long), `metadata`, `changes`, `scsi` and `machine` (a subject each), `questions` (what
-Windows tells), `formats` (what can be checked before it is asked).
+Windows tells), `formats` (what can be checked before it is asked). Windows' own flags, for the
+arguments called `flags`, can be imported from here.
 """
 
+from pyvhdmp._win32.virtdisk_enums import (
+    ATTACH_VIRTUAL_DISK_FLAG,
+    CREATE_VIRTUAL_DISK_FLAG,
+    DEPENDENT_DISK_FLAG,
+    MIRROR_VIRTUAL_DISK_FLAG,
+    OPEN_VIRTUAL_DISK_FLAG,
+)
 from pyvhdmp.virtual_disk.changes import ChangedRange, ChangeTracking
 from pyvhdmp.virtual_disk.disk import VirtualDisk
 from pyvhdmp.virtual_disk.formats import VirtualDiskFormat, VirtualDiskType
@@ -15,6 +23,11 @@ from pyvhdmp.virtual_disk.questions import PhysicalDisk, VirtualDiskInfo
 from pyvhdmp.virtual_disk.scsi import ScsiError, ScsiResponse
 
 __all__ = [
+    "ATTACH_VIRTUAL_DISK_FLAG",
+    "CREATE_VIRTUAL_DISK_FLAG",
+    "DEPENDENT_DISK_FLAG",
+    "MIRROR_VIRTUAL_DISK_FLAG",
+    "OPEN_VIRTUAL_DISK_FLAG",
     "AlreadyDone",
     "ChangeTracking",
     "ChangedRange",

@@ -511,11 +511,7 @@ class VirtualDisk:
         """
         chain = [self.info]
         while (parent := chain[-1].parent_path) is not None:
-            with type(self).open(parent, info_only=True, no_parents=True) as disk:
-                info = disk.info
-            if info.disk_type is VirtualDiskType.DIFFERENCING:
-                info = _with_parent_found(info)
-            chain.append(info)
+            chain.append(_described(parent))
         return tuple(chain)
 
     @property
@@ -1152,10 +1148,13 @@ def _close_unwanted(operation: Operation[Disk]) -> None:
         operation.result().close()
 
 
-def _with_parent_found(info: VirtualDiskInfo) -> VirtualDiskInfo:
-    """Return what a disk that was opened without its parents says, once they were looked for."""
+def _described(path: str) -> VirtualDiskInfo:
+    """Return what a disk is, its own parent found or not."""
     try:
-        with VirtualDisk.open(info.path, info_only=True) as disk:
+        with VirtualDisk.open(path, info_only=True) as disk:
             return disk.info
-    except OSError:
-        return info
+    except OSError as error:
+        if getattr(error, "winerror", None) != constants.ERROR_VHD_PARENT_VHD_NOT_FOUND:
+            raise
+    with VirtualDisk.open(path, info_only=True, no_parents=True) as disk:
+        return disk.info

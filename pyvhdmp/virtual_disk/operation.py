@@ -33,6 +33,7 @@ from pyvhdmp._win32 import Windows, constants
 from pyvhdmp._win32.memory import address_of, keep_for_ever
 from pyvhdmp._win32.structures import OVERLAPPED
 from pyvhdmp._win32.virtdisk_structures import HANDLE_CELL, ULONG_CELL, VIRTUAL_DISK_PROGRESS
+from pyvhdmp.completion import wait_interruptibly
 from pyvhdmp.errors import last_error, windows_error
 from pyvhdmp.files import close_handle
 from pyvhdmp.futures import IoFuture
@@ -147,7 +148,7 @@ class Operation(IoFuture[T]):
             self._over.set()
             raise
         try:
-            self.wait_until(self._begun)
+            wait_interruptibly(self._begun)
         except BaseException as error:  # nobody will have it, so it must not go on
             self._interrupted(error)
         if self._refusal is not None:
@@ -161,13 +162,7 @@ class Operation(IoFuture[T]):
 
     def wait_until_over(self) -> None:
         """Wait until Windows has let go of everything. Ctrl+C ends the wait."""
-        self.wait_until(self._over)
-
-    @staticmethod
-    def wait_until(event: threading.Event) -> None:
-        """Wait in slices, which let Ctrl+C through."""
-        while not event.wait(0.1):
-            pass
+        wait_interruptibly(self._over)
 
     # -- Inside ---------------------------------------------------------------
 

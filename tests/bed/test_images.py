@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import pytest
 
 from pyvhdmp.vhd import FOOTER_SIZE, Footer, Geometry
 from tests.support.launcher import needs_winpython, winpython
+from tests.support.qemu import make_image, qemu_img
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("qemu-img") is None, reason="needs qemu-img"),
@@ -20,24 +20,6 @@ pytestmark = [
 ]
 
 MIB = 1 << 20
-
-
-def qemu_img(*arguments: str | Path) -> str:
-    done = subprocess.run(
-        ["qemu-img", *map(str, arguments)], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def make_image(path: Path, size: int, *, data: int) -> None:
-    """Make a sparse image of `size` bytes with `data` bytes of content here and there."""
-    chance = random.Random(size)
-    with path.open("wb") as file:
-        file.truncate(size)
-        for _ in range(data // (64 << 10)):
-            file.seek(chance.randrange(0, max(1, size - (64 << 10))) // 512 * 512)
-            file.write(chance.randbytes(min(64 << 10, size)))
 
 
 def test_a_copy_of_a_gibibyte_is_identical_for_qemu(tmp_path: Path) -> None:

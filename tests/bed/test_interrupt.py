@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.launcher import LAUNCHER, needs_winpython, winpython
+from tests.support.launcher import needs_winpython, start_copy, winpython
 
 pytestmark = needs_winpython
 
@@ -28,45 +27,19 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def allocated(path: Path) -> int:
-    """Return the bytes that a sparse file takes."""
-    if sys.platform == "win32":
-        raise NotImplementedError
-    return path.stat().st_blocks * 512
-
-
-def start_copy(folder: Path) -> subprocess.Popen[str]:
-    """Start a copy of a gibibyte in small blocks; return when it is under way."""
-    assert winpython("-c", "", cwd=folder).returncode == 0  # everything is set up
-    command = ["-m", "pyvhdmp", "copy", "in.img", "out.vhd", "--force", "--verify"]
-    process = subprocess.Popen(
-        [LAUNCHER, *command, "--queue-depth", "2", "--io-size", "4K"],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    partial = folder / "out.vhd.partial"
-    deadline = time.monotonic() + 60
-    while not (partial.exists() and allocated(partial) > MIB):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return process
-
-
 @pytest.mark.parametrize("old", [None, b"old target"])
 def test_ctrl_c_halfway_is_exit_code_130_and_leaves_all_as_it_was(
     source: Path, tmp_path: Path, old: bytes | None
 ) -> None:
     if old is not None:
         (tmp_path / "out.vhd").write_bytes(old)
-    process = start_copy(tmp_path)
+    process = start_copy(tmp_path, "out.vhd", "out.vhd.partial")
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (130, "")
-    assert errors.replace("\r\n", "\n") == "pyvhdmp: interrupted\n"
+    state = "no file is left" if old is None else "out.vhd is as it was"
+    line = f"pyvhdmp: interrupted: copy was cancelled; {state}\n"
+    assert errors.replace("\r\n", "\n") == line
     names = sorted(path.name for path in tmp_path.iterdir())
     if old is None:
         assert names == ["in.img"]
@@ -79,7 +52,7 @@ def test_ctrl_c_halfway_is_exit_code_130_and_leaves_all_as_it_was(
 def test_a_killed_copy_leaves_no_target_and_the_next_one_works(
     source: Path, tmp_path: Path
 ) -> None:
-    process = start_copy(tmp_path)
+    process = start_copy(tmp_path, "out.vhd", "out.vhd.partial")
     process.kill()
     process.communicate(timeout=60)
     assert not (tmp_path / "out.vhd").exists()
@@ -95,7 +68,7 @@ def test_a_killed_copy_leaves_no_target_and_the_next_one_works(
 
 def test_a_source_that_shrinks_under_a_copy_is_one_line(source: Path, tmp_path: Path) -> None:
     """Windows would not let it; the Linux side can."""
-    process = start_copy(tmp_path)
+    process = start_copy(tmp_path, "out.vhd", "out.vhd.partial")
     with source.open("r+b") as file:
         file.truncate(32 * MIB)
     output, errors = process.communicate(timeout=120)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 
 import pytest
@@ -15,13 +15,16 @@ from pyvhdmp import (
     InvalidInputError,
     PageBuffer,
     ReadOnlyError,
+    ScsiError,
     UnmapBehavior,
     VhdmpDisk,
     open_disk,
 )
 from pyvhdmp._win32 import constants
 from pyvhdmp.buffers import PAGE_SIZE
+from pyvhdmp.testing import substituted
 from tests.support import windows
+from tests.support.scsi import FIXED_SENSE, Answer, Target, pages, ranges_of
 from tests.support.vhdmp import DISK_ID, Driver
 
 pytestmark = pytest.mark.skipif(PAGE_SIZE != 4096, reason="the driver that is played has 4K pages")
@@ -105,11 +108,92 @@ def test_sectors_of_4096_bytes(driver: Driver, port: CompletionPort) -> None:
             disk.read_vectored([bytearray(512)], 0)
 
 
-def test_unmap_is_checked_and_does_nothing(driver: Driver, port: CompletionPort) -> None:
+def test_unmap_is_checked_and_does_nothing_where_the_disk_takes_no_unmap(
+    driver: Driver, port: CompletionPort
+) -> None:
     with VhdmpDisk.open("a.vhdx", port=port) as disk:
         disk.unmap(0, disk.sector_count).result(SECONDS)
         with pytest.raises(IllegalBlockError):
             disk.unmap(0, disk.sector_count + 1)
+
+
+@pytest.fixture
+def target(driver: Driver) -> Iterator[Target]:
+    target = Target()
+    target.answers = taking_unmap()
+    with substituted(virtdisk={"RawSCSIVirtualDisk": target.send}):
+        yield target
+
+
+def taking_unmap(status: int = 0, sense: bytes = b"") -> Callable[[bytes], Answer]:
+    """Return a target that takes UNMAP of 100 sectors at a time, and answers it so."""
+    inquiry = pages(limits=(100, 2))
+    return lambda cdb: (status, sense, b"") if cdb[0] == 0x42 else inquiry(cdb)
+
+
+def unmapped(target: Target) -> list[tuple[int, int]]:
+    return [found for cdb, data, *_ in target.seen if cdb[0] == 0x42 for found in ranges_of(data)]
+
+
+def test_unmap_sends_scsi_commands_within_the_limits_that_the_disk_names(
+    target: Target,
+) -> None:
+    with CompletionPort() as port, VhdmpDisk.open("a.vhdx", port=port) as disk:
+        assert disk.unmap_behavior is UnmapBehavior.UNSPECIFIED
+        asked = len(target.seen)
+        assert disk.unmap(7, 250).result(SECONDS) is None
+        assert unmapped(target) == [(7, 100), (107, 100), (207, 50)]
+        disk.unmap(0, 1).result(SECONDS)
+        disk.unmap(0, 0).result(SECONDS)
+        assert len(target.seen) == asked + 4  # its pages were asked for once
+        with pytest.raises(IllegalBlockError):
+            disk.unmap(0, disk.sector_count + 1)
+    assert len(target.seen) == asked + 4
+
+
+def test_a_disk_that_refuses_to_unmap_says_why(target: Target) -> None:
+    target.answers = taking_unmap(2, FIXED_SENSE)
+    with CompletionPort() as port, VhdmpDisk.open("a.vhdx", port=port) as disk:
+        with pytest.raises(ScsiError, match="21h/01h"):
+            disk.unmap(0, 300).result(SECONDS)
+        assert len(unmapped(target)) == 1  # the rest is not sent
+
+
+def test_an_unmap_can_be_cancelled_between_two_commands(target: Target) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+    answers = target.answers
+
+    def slow(cdb: bytes) -> Answer:
+        if cdb[0] == 0x42:
+            asked.set()
+            assert go_on.wait(SECONDS)
+        return answers(cdb)
+
+    target.answers = slow
+    with CompletionPort() as port, VhdmpDisk.open("a.vhdx", port=port) as disk:
+        future = disk.unmap(0, 300)
+        assert asked.wait(SECONDS)
+        closer = threading.Thread(target=disk.close)
+        closer.start()
+        assert future.cancel() is False
+        closer.join(0.1)
+        assert closer.is_alive()  # the handle stays open while the command is under way
+        go_on.set()
+        with pytest.raises(CancelledError):
+            future.result(SECONDS)
+        closer.join()
+    assert len(unmapped(target)) == 1
+
+
+def test_what_unmap_does_is_not_asked_of_a_closed_disk(target: Target) -> None:
+    with CompletionPort() as port:
+        disk = VhdmpDisk.open("a.vhdx", port=port)
+        disk.close()
+        with pytest.raises(ValueError, match="closed"):
+            print(disk.unmap_behavior)
+        with pytest.raises(ValueError, match="closed"):
+            disk.unmap(0, 1)
+    assert target.seen == []
 
 
 @pytest.mark.parametrize(

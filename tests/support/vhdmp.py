@@ -54,6 +54,8 @@ class Driver:
     parents: list[str] = field(default_factory=list)
     parent_found: bool = True
     physical_path: str = "\\\\.\\PhysicalDrive3"
+    tracking: tuple[int, int, str] = (0, 0, "")
+    answers: dict[int, Callable[[v.GET_VIRTUAL_DISK_INFO], object]] = field(default_factory=dict)
     fails: dict[str, int] = field(default_factory=dict)
     files: dict[str, int] | None = None  # what GetFileAttributesW knows; None: everything
     calls: list[Call] = field(default_factory=list)
@@ -153,7 +155,7 @@ class Driver:
         self.calls.append(call)
         code = self.fails.get(call.function, 0)
         cell = v.HANDLE_CELL.from_address(handle)
-        cell.Value = NO_HANDLE if code else self._new_handle()
+        cell.Value = NO_HANDLE if code else self.new_handle()
         return code
 
     def AttachVirtualDisk(
@@ -179,6 +181,9 @@ class Driver:
         self.calls.append(Call("DetachVirtualDisk", disk, flags=flags))
         return self.fails.get("DetachVirtualDisk", 0)
 
+    def RawSCSIVirtualDisk(self, disk: int, parameters: int, flags: int, response: int) -> int:
+        return constants.ERROR_NOT_SUPPORTED
+
     def GetVirtualDiskPhysicalPath(self, disk: int, size: int, path: int) -> int:
         assert disk in self.handles
         self.calls.append(Call("GetVirtualDiskPhysicalPath", disk))
@@ -192,7 +197,7 @@ class Driver:
         answer = v.GET_VIRTUAL_DISK_INFO(
             Version=ctypes.c_uint32.from_address(info).value,
         )
-        what = answer.Version
+        what, text_at = answer.Version, v.PARENT_LOCATION_AT
         self.calls.append(Call("GetVirtualDiskInformation", disk, what=what))
         raw = b""
         if what == enums.GET_VIRTUAL_DISK_INFO_VERSION.SIZE:
@@ -216,9 +221,17 @@ class Driver:
             else enums.GET_VIRTUAL_DISK_INFO_VERSION.VIRTUAL_DISK_ID
         ):
             answer.VirtualDiskId = v.GUID.of(DISK_ID)
+        elif what == enums.GET_VIRTUAL_DISK_INFO_VERSION.CHANGE_TRACKING_STATE:
+            enabled, newer, most_recent = self.tracking
+            answer.ChangeTrackingState.Enabled = enabled
+            answer.ChangeTrackingState.NewerChanges = newer
+            raw = (most_recent + "\0").encode("utf-16-le")
+            text_at = v.MOST_RECENT_ID_AT
+        elif what in self.answers:
+            self.answers[what](answer)
         else:
             return constants.ERROR_INVALID_PARAMETER
-        head = bytes(answer)[: v.PARENT_LOCATION_AT] if raw else bytes(answer)
+        head = bytes(answer)[:text_at] if raw else bytes(answer)
         return self._answer(f"GetVirtualDiskInformation {what}", head + raw, size, info)
 
     def _answer(self, name: str, answer: bytes, size: int, address: int) -> int:
@@ -233,7 +246,7 @@ class Driver:
 
     # -- kernel32 and ntdll ---------------------------------------------------
 
-    def _new_handle(self) -> int:
+    def new_handle(self) -> int:
         handle = next(self._numbers)
         self.handles.add(handle)
         return handle
@@ -271,7 +284,7 @@ class Driver:
 
     def CreateIoCompletionPort(self, file: int, port: int, key: int, threads: int) -> int:
         if file == constants.INVALID_HANDLE_VALUE:
-            return self._new_handle()
+            return self.new_handle()
         if code := self.fails.get("CreateIoCompletionPort"):
             set_last_error(code)
             return 0

@@ -308,7 +308,7 @@ def test_a_missing_or_another_parent_is_said(windows: SimulatedWindows) -> None:
         open_disk("child.avhdx")
     with VirtualDisk.open("child.avhdx", no_parents=True, info_only=True) as disk:
         assert disk.info.parent_path is None
-        assert disk.info.parent_candidates == ("C:\\parent.vhdx",)
+        assert disk.info.parent_candidates == ("C:\\parent.vhdx", ".\\parent.vhdx")
     VirtualDisk.create_dynamic("parent.vhdx", 4 * MIB).close()
     with fails(constants.ERROR_VHD_CHILD_PARENT_ID_MISMATCH):
         open_disk("child.avhdx")

@@ -8,14 +8,15 @@ import os
 import secrets
 import socket
 import uuid
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from pyvhdmp import _win32
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_enums as enums
-from pyvhdmp.testing.hosts import RealHost, virtdisk_over
 from pyvhdmp.testing.kernel import CallFailed
+from pyvhdmp.testing.real_host import RealHost, virtdisk_over
 from pyvhdmp.testing.virtdisk import TRAILER_SIZE, Image, OpenImage
 from tests.support.vhdx import HELPER
 from tests.support.vhdx.images import SIGNATURE
@@ -34,16 +35,14 @@ def genuine_vhdx() -> AbstractContextManager[None]:
 class GenuineHost(RealHost):
     """Images in real files, a .vhdx by way of the helper."""
 
-    _exports: dict[int, tuple[int, int]]
-    """Of the handle to a disk: its export, and the handle that keeps its image open."""
+    def __init__(self, kernel32: _win32.Kernel32, get_last_error: Callable[[], int]) -> None:
+        super().__init__(kernel32, get_last_error)
+        # Of the handle to a disk: its export, and the handle that keeps its image open.
+        self._exports: dict[int, tuple[int, int]] = {}
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._exports = {}
-
-    def tail(self, path: str) -> tuple[bytes, int]:
+    def tail(self, path: str, length: int = TRAILER_SIZE) -> tuple[bytes, int]:
         """What would follow the payload if something did."""
-        tail, file_size = super().tail(path)
+        tail, file_size = super().tail(path, length)
         with open(path, "rb") as file:
             if file.read(len(SIGNATURE)) != SIGNATURE:
                 return tail, file_size
@@ -78,6 +77,11 @@ class GenuineHost(RealHost):
                 physical_sector_size=image.physical_sector_size,
                 disk_id=str(image.disk_id),
             )
+
+    def rewrite(self, path: str, old: Image, new: Image, opened: OpenImage | None = None) -> None:
+        if new.device == _VHDX:  # no tail follows the payload: the facts are in the image
+            raise CallFailed(constants.ERROR_NOT_SUPPORTED)
+        super().rewrite(path, old, new, opened)
 
     def open(self, opened: OpenImage) -> int:
         handle = super().open(opened)  # the image itself, from here on protected by that

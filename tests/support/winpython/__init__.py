@@ -4,7 +4,8 @@ On Windows this is the running interpreter. On Linux it is the genuine Windows C
 what WINPYTHON says) on Wine, with the checkout and the packages of pyproject.toml's dependency
 group `windows-test` importable. Host paths work as they are, for the current drive is Z:, which
 is the host's root. Everything lives in one cache folder, which is PYVHDMP_CACHE or
-XDG_CACHE_HOME/pyvhdmp; a WINEPREFIX and a WINEDEBUG of the caller's are used. What keeps it from
+XDG_CACHE_HOME/pyvhdmp; a WINEPREFIX and a WINEDEBUG of the caller's are used. On Linux,
+WINPYTHON_VHDX=1 makes every .vhdx a genuine one, see `tests.support.vhdx`. What keeps it from
 working is told in one line on standard error, with exit code 2.
 
 Structure, each module after those it uses; `__main__` chooses one of the first two:
@@ -17,8 +18,7 @@ Structure, each module after those it uses; `__main__` chooses one of the first 
 - `wine`: Wine with its prefix and its environment.
 - `server`: the Wine server that lives between calls.
 - `python`: the Windows Python and its packages.
-- `vhdx`: the helper that makes a .vhdx a genuine one, if WINPYTHON_VHDX=1 asks for it; see
-  `tests.support.vhdx`.
+- `vhdx`: the helper for genuine VHDX images, where it is asked for.
 - `run`: the program's descriptors, signals and exit code.
 
 Known limits: pip picks the packages' wheels for Windows but evaluates their markers for the host,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import PureWindowsPath
 
 import pytest
 
 from pyvhdmp import (
     InvalidInputError,
+    PhysicalDisk,
     VirtualDisk,
     VirtualDiskFormat,
     VirtualDiskInfo,
@@ -17,19 +18,13 @@ from pyvhdmp import (
 )
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_enums as enums
+from pyvhdmp._win32.virtdisk_structures import GET_VIRTUAL_DISK_INFO, GUID
+from pyvhdmp.testing import substituted
 from tests.support import windows
 from tests.support.vhdmp import DISK_ID, Driver
 
 MIB = 1 << 20
 MICROSOFT = uuid.UUID("ec984aec-a0f9-47e9-901f-71415a66345b")
-
-
-@pytest.fixture
-def driver() -> Iterator[Driver]:
-    driver = Driver()
-    with driver.installed():
-        yield driver
-        assert driver.handles == set()  # nothing leaks, in any test here
 
 
 # -- Opening --------------------------------------------------------------------
@@ -335,6 +330,74 @@ def test_the_parent_of_a_differencing_disk(
         info = disk.info
     assert info.disk_type is VirtualDiskType.DIFFERENCING
     assert (info.parent_path, info.parent_candidates) == (path, candidates)
+
+
+def set_field(name: str, value: object) -> Callable[[GET_VIRTUAL_DISK_INFO], object]:
+    return lambda answer: setattr(answer, name, value)
+
+
+def set_physical_disk(answer: GET_VIRTUAL_DISK_INFO) -> None:
+    answer.PhysicalDisk.LogicalSectorSize = 512
+    answer.PhysicalDisk.PhysicalSectorSize = 4096
+    answer.PhysicalDisk.IsRemote = 1
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "ask", "answered"),
+    [
+        (2, set_field("Identifier", GUID.of(DISK_ID)), lambda d: d.identifier, DISK_ID),
+        (4, set_field("ParentIdentifier", GUID.of(DISK_ID)), lambda d: d.parent_id, DISK_ID),
+        (5, set_field("ParentTimestamp", 7), lambda d: d.parent_timestamp, 7),
+        (8, set_field("Is4kAligned", 1), lambda d: d.is_4k_aligned, True),
+        (9, set_physical_disk, lambda d: d.physical_disk, PhysicalDisk(512, 4096, True)),
+        (
+            11,
+            set_field("SmallestSafeVirtualSize", 1 << 40),
+            lambda d: d.smallest_safe_size,
+            1 << 40,
+        ),
+        (12, set_field("FragmentationPercentage", 12), lambda d: d.fragmentation, 12),
+        (13, set_field("IsLoaded", 0), lambda d: d.is_loaded, False),
+    ],
+)
+def test_what_is_asked_one_by_one(
+    driver: Driver,
+    question: int,
+    answer: Callable[[GET_VIRTUAL_DISK_INFO], object],
+    ask: Callable[[VirtualDisk], object],
+    answered: object,
+) -> None:
+    driver.answers[question] = answer
+    with VirtualDisk.open("a.vhdx") as disk:
+        assert ask(disk) == answered
+
+
+def test_the_parent_is_named_or_where_it_was_looked_for(driver: Driver) -> None:
+    with VirtualDisk.open("a.vhdx") as disk:
+        assert disk.parent is None
+        driver.parents, driver.parent_found = ["C:\\base.vhdx"], True
+        assert disk.parent == "C:\\base.vhdx"
+        driver.parents, driver.parent_found = ["C:\\a.vhdx", ".\\a.vhdx"], False
+        with pytest.raises(FileNotFoundError) as caught:
+            print(disk.parent)
+    assert caught.value.__notes__[-1] == "Its parent was looked for at C:\\a.vhdx, .\\a.vhdx."
+
+
+def test_a_disk_whose_parent_is_missing_says_where_it_was_looked_for(driver: Driver) -> None:
+    open_alone, missing = driver.OpenVirtualDisk, constants.ERROR_VHD_PARENT_VHD_NOT_FOUND
+
+    def open(storage: int, path: str, mask: int, flags: int, *rest: int) -> int:
+        return open_alone(storage, path, mask, flags, *rest) if flags & 1 else missing
+
+    driver.subtype = enums.PROVIDER_SUBTYPE_DIFFERENCING
+    driver.parents, driver.parent_found = ["C:\\a.vhdx", ".\\a.vhdx"], False
+    with (
+        substituted(virtdisk={"OpenVirtualDisk": open}),
+        pytest.raises(OSError, match=r"a\.avhdx") as caught,
+    ):
+        VirtualDisk.open("a.avhdx")
+    assert windows.winerror(caught.value) == missing
+    assert caught.value.__notes__[-1] == "It was looked for at C:\\a.vhdx, .\\a.vhdx."
 
 
 def test_a_type_and_a_format_that_are_not_known(driver: Driver) -> None:

@@ -1,0 +1,440 @@
+"""Operations: begun, watched, cancelled, and over when the kernel says so and not before."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import ExitStack
+
+import pytest
+
+from pyvhdmp import Operation, VirtualDisk
+from pyvhdmp._win32 import constants
+from pyvhdmp._win32 import virtdisk_structures as v
+from pyvhdmp._win32.structures import OVERLAPPED
+from pyvhdmp.testing import set_last_error, substituted
+from tests.support import windows
+from tests.support.vhdmp import Driver
+
+MIB = 1 << 20
+EVENT = 0xE0
+
+
+class Kernel:
+    """One long operation, which ends when the test says so."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self.answer = constants.ERROR_IO_PENDING
+        self.status = constants.ERROR_IO_PENDING
+        self.progress = (0, 0)
+        self.progress_fails = 0
+        self.event = threading.Event()
+        self.open_events = 0
+        self.overlapped: OVERLAPPED | None = None
+        self.thread: threading.Thread | None = None
+        self.cancels: list[tuple[int, bool]] = []
+        self.on_cancel: Callable[[], object] = lambda: None
+        self.deleted: list[str] = []
+
+    def installed(self, *functions: str) -> ExitStack:
+        stack = ExitStack()
+        virtdisk: dict[str, Callable[..., int]] = {
+            "CreateVirtualDisk": self.create,
+            "GetVirtualDiskOperationProgress": self.ask,
+        }
+        for function in functions:
+            virtdisk[function] = self.begin
+        stack.enter_context(
+            substituted(
+                virtdisk=virtdisk,
+                kernel32={
+                    "CreateEventW": self.create_event,
+                    "WaitForSingleObject": self.wait,
+                    "GetOverlappedResult": self.result,
+                    "CancelIoEx": self.cancel,
+                    "CloseHandle": self.close,
+                    "DeleteFileW": self.delete,
+                },
+            )
+        )
+        return stack
+
+    # -- What the test does -----------------------------------------------------
+
+    def finish(self, code: int = 0) -> None:
+        self.status = code
+        assert self.overlapped is not None
+        self.overlapped.Internal = 0xC0000120 if code else 0
+        self.event.set()
+
+    def has_begun(self) -> bool:
+        return self.overlapped is not None
+
+    # -- What the package calls -------------------------------------------------
+
+    def create_event(self, attributes: int, manual: int, initial: int, name: int) -> int:
+        assert (attributes, manual, initial, name) == (0, 1, 0, 0)
+        self.open_events += 1
+        return EVENT
+
+    def begin(self, disk: int, flags: int, parameters: int, overlapped: int) -> int:
+        return self._begin(overlapped)
+
+    def create(self, *arguments: int) -> int:
+        if self.answer in (0, constants.ERROR_IO_PENDING):
+            v.HANDLE_CELL.from_address(arguments[8]).Value = self.driver.new_handle()
+        return self._begin(arguments[7])
+
+    def _begin(self, overlapped: int) -> int:
+        self.thread = threading.current_thread()
+        if self.answer == constants.ERROR_IO_PENDING:
+            self.overlapped = OVERLAPPED.from_address(overlapped)
+            assert self.overlapped.hEvent == EVENT
+            self.overlapped.Internal = constants.STATUS_PENDING
+        return self.answer
+
+    def ask(self, disk: int, overlapped: int, progress: int) -> int:
+        assert self.overlapped is not None
+        assert overlapped == ctypes.addressof(self.overlapped)
+        assert disk in self.driver.handles
+        if self.progress_fails:
+            return self.progress_fails
+        answer = v.VIRTUAL_DISK_PROGRESS.from_address(progress)
+        answer.OperationStatus = self.status
+        answer.CurrentValue, answer.CompletionValue = self.progress
+        return 0
+
+    def wait(self, handle: int, milliseconds: int) -> int:
+        assert (handle, milliseconds) == (EVENT, constants.INFINITE)
+        self.event.wait()
+        return constants.WAIT_OBJECT_0
+
+    def result(self, disk: int, overlapped: int, transferred: int, wait: int) -> int:
+        if self.status in (0, constants.ERROR_IO_PENDING):
+            set_last_error(constants.ERROR_IO_INCOMPLETE)
+            return int(self.status == 0)
+        set_last_error(self.status)
+        return 0
+
+    def cancel(self, disk: int, overlapped: int) -> int:
+        assert disk in self.driver.handles
+        assert self.overlapped is not None
+        self.cancels.append((disk, overlapped == ctypes.addressof(self.overlapped)))
+        self.on_cancel()
+        return 1
+
+    def close(self, handle: int) -> int:
+        if handle != EVENT:
+            return self.driver.CloseHandle(handle)
+        self.open_events -= 1
+        return 1
+
+    def delete(self, path: str) -> int:
+        self.deleted.append(path)
+        return 1
+
+
+@pytest.fixture
+def kernel(driver: Driver) -> Iterator[Kernel]:
+    kernel = Kernel(driver)
+    with kernel.installed("CompactVirtualDisk", "MirrorVirtualDisk"):
+        yield kernel
+        assert kernel.open_events == 0  # nothing leaks, in any test here
+
+
+def test_it_is_a_future_that_ends_when_the_kernel_says_so(kernel: Kernel) -> None:
+    with VirtualDisk.open("a.vhdx") as disk:
+        operation = disk.compact()
+        assert isinstance(operation, Operation)
+        assert operation.running()
+        assert repr(operation) == "<Operation CompactVirtualDisk running, 0/0>"
+        kernel.progress = (7, 7)
+        kernel.finish()
+        assert operation.result() is None
+        assert operation.progress() == (7, 7)
+        assert repr(operation) == "<Operation CompactVirtualDisk done, 7/7>"
+
+
+def test_progress_is_what_the_kernel_says_and_not_what_decides(kernel: Kernel) -> None:
+    with VirtualDisk.open("a.vhdx") as disk:
+        operation = disk.compact()
+        seen = []
+        for kernel.progress in ((0, 0), (60, 100), (40, 100), (100, 100)):
+            seen.append(operation.progress())
+            assert not operation.done()
+        assert seen == [(0, 0), (60, 100), (40, 100), (100, 100)]
+        kernel.progress = (100, 100)
+        kernel.finish(constants.ERROR_DISK_FULL)  # at 100 %
+        with pytest.raises(OSError, match=r"a\.vhdx") as caught:
+            operation.result()
+        assert windows.winerror(caught.value) == constants.ERROR_DISK_FULL
+        assert caught.value.__notes__[0].startswith("CompactVirtualDisk failed")
+
+
+def test_progress_that_cannot_be_had_is_an_error_while_it_runs(kernel: Kernel) -> None:
+    with VirtualDisk.open("a.vhdx") as disk:
+        operation = disk.compact()
+        kernel.progress_fails = constants.ERROR_INVALID_PARAMETER
+        with pytest.raises(OSError, match=r".") as caught:
+            operation.progress()
+        assert caught.value.__notes__[0].startswith("GetVirtualDiskOperationProgress failed")
+        kernel.finish(constants.ERROR_DISK_FULL)  # then GetOverlappedResult says so
+        with pytest.raises(OSError, match=r"a\.vhdx") as caught:
+            operation.result()
+        assert windows.winerror(caught.value) == constants.ERROR_DISK_FULL
+        assert operation.progress() == (0, 0)
+
+
+@pytest.mark.parametrize("code", [0, constants.ERROR_DISK_FULL])
+def test_get_overlapped_result_decides_where_progress_is_silent(kernel: Kernel, code: int) -> None:
+    with VirtualDisk.open("a.vhdx") as disk:
+        operation = disk.compact()
+        kernel.progress_fails = constants.ERROR_CALL_NOT_IMPLEMENTED
+        kernel.finish(code)
+        error = operation.exception()
+        assert (windows.winerror(error) if error else 0) == code
+
+
+def test_an_event_that_somebody_else_sets_ends_nothing(kernel: Kernel) -> None:
+    with VirtualDisk.open("a.vhdx") as disk:
+        operation = disk.compact()
+        kernel.event.set()
+        with pytest.raises(TimeoutError):
+            operation.result(0.1)
+        kernel.status = 0  # and while the OVERLAPPED says that it is pending, it is
+        with pytest.raises(TimeoutError):
+            operation.result(0.1)
+        kernel.finish()
+        operation.result()
+
+
+def test_cancel_asks_the_kernel_and_the_kernel_decides(kernel: Kernel) -> None:
+    with VirtualDisk.open("a.vhdx") as disk:
+        operation = disk.compact()
+        assert operation.cancel() is False
+        assert kernel.cancels == [(disk.handle, True)]
+        assert not operation.done()
+        kernel.finish(constants.ERROR_OPERATION_ABORTED)
+        with pytest.raises(CancelledError):
+            operation.result()
+        assert operation.cancelled()
+        assert "cancelled" in repr(operation)
+        operation.cancel()  # after the end it asks nobody
+        assert len(kernel.cancels) == 1
+
+
+def test_a_cancel_that_came_too_late_changes_nothing(kernel: Kernel) -> None:
+    with VirtualDisk.open("a.vhdx") as disk:
+        operation = disk.compact()
+        operation.cancel()
+        kernel.finish()
+        assert operation.result() is None
+        assert not operation.cancelled()
+
+
+def test_an_abort_that_nobody_asked_for_is_an_error(kernel: Kernel) -> None:
+    with VirtualDisk.open("a.vhdx") as disk:
+        operation = disk.compact()
+        kernel.finish(constants.ERROR_OPERATION_ABORTED)
+        with pytest.raises(OSError, match=r"a\.vhdx"):
+            operation.result()
+
+
+def test_what_windows_refuses_at_once_is_raised_at_once(kernel: Kernel) -> None:
+    kernel.answer = constants.ERROR_NOT_SUPPORTED
+    with VirtualDisk.open("a.vhdx") as disk:
+        with pytest.raises(OSError, match=r"a\.vhdx") as caught:
+            disk.compact()
+        assert windows.winerror(caught.value) == constants.ERROR_NOT_SUPPORTED
+        disk.release()
+    kernel.driver.handles.clear()
+
+
+def test_what_is_done_at_once_is_done(kernel: Kernel) -> None:
+    kernel.answer = 0
+    with VirtualDisk.open("a.vhdx") as disk:
+        operation = disk.compact()
+        assert operation.result() is None
+        assert operation.progress() == (0, 0)
+
+
+def test_the_thread_that_made_the_call_is_there_until_it_is_over(kernel: Kernel) -> None:
+    with VirtualDisk.open("a.vhdx") as disk:
+        begun: list[Operation[None]] = []
+        caller = threading.Thread(target=lambda: begun.append(disk.compact()))
+        caller.start()
+        caller.join()
+        thread = kernel.thread
+        assert thread is not None
+        assert thread is not caller
+        assert thread.is_alive()
+        kernel.finish()
+        begun[0].result()
+        thread.join()
+
+
+def test_without_a_thread_nothing_is_begun(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with VirtualDisk.open("a.vhdx") as disk:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            with pytest.raises(RuntimeError, match="new thread"):
+                disk.compact()
+        assert not kernel.has_begun()
+
+
+def test_callbacks_run_and_may_close_the_disk(kernel: Kernel) -> None:
+    disk = VirtualDisk.open("a.vhdx")
+    operation = disk.compact()
+    closed = threading.Event()
+
+    def close(_: object) -> None:
+        disk.close()
+        closed.set()
+
+    operation.add_done_callback(close)
+    kernel.finish()
+    assert closed.wait(30)
+
+
+# -- The disk around it -----------------------------------------------------------
+
+
+def test_close_waits_for_what_is_running(kernel: Kernel) -> None:
+    disk = VirtualDisk.open("a.vhdx")
+    operation = disk.compact()
+    closer = threading.Thread(target=disk.close)
+    closer.start()
+    closer.join(0.2)
+    assert closer.is_alive()
+    assert disk.closed
+    with pytest.raises(ValueError, match="closed virtual disk"):
+        disk.compact()
+    assert kernel.driver.closed == []
+    kernel.finish()
+    closer.join()
+    assert operation.done()
+    assert kernel.cancels == []
+
+
+def test_close_can_cancel_first(kernel: Kernel) -> None:
+    kernel.on_cancel = lambda: kernel.finish(constants.ERROR_OPERATION_ABORTED)
+    disk = VirtualDisk.open("a.vhdx")
+    operation = disk.compact()
+    disk.close(cancel=True)
+    with pytest.raises(CancelledError):
+        operation.result()
+
+
+def test_close_cancels_a_mirror_which_would_never_end(kernel: Kernel) -> None:
+    kernel.on_cancel = lambda: kernel.finish(constants.ERROR_OPERATION_ABORTED)
+    with VirtualDisk.open("a.vhdx") as disk:
+        operation = disk.mirror("b.vhdx")
+    with pytest.raises(CancelledError):
+        operation.result()
+
+
+def test_a_handle_that_is_in_use_is_not_released(kernel: Kernel) -> None:
+    with VirtualDisk.open("a.vhdx") as disk:
+        disk.compact()
+        with pytest.raises(ValueError, match="CompactVirtualDisk running"):
+            disk.release()
+        kernel.finish()
+
+
+# -- asyncio ------------------------------------------------------------------------
+
+
+def test_it_can_be_awaited(kernel: Kernel) -> None:
+    async def main(disk: VirtualDisk) -> None:
+        operation = disk.compact()
+        asyncio.get_running_loop().call_later(0.05, kernel.finish)
+        await operation
+        assert operation.done()
+
+    with VirtualDisk.open("a.vhdx") as disk:
+        asyncio.run(main(disk))
+
+
+def test_a_task_that_is_cancelled_lets_go_when_the_kernel_has(kernel: Kernel) -> None:
+    async def main(disk: VirtualDisk) -> None:
+        async def wait() -> None:
+            await disk.compact()
+
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.sleep(0.05)
+        assert not task.done()
+        assert len(kernel.cancels) == 1
+        kernel.finish(constants.ERROR_OPERATION_ABORTED)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with VirtualDisk.open("a.vhdx") as disk:
+        asyncio.run(main(disk))
+
+
+# -- Making disks -----------------------------------------------------------------
+
+
+def test_making_a_disk_can_be_watched_and_gives_the_disk(kernel: Kernel) -> None:
+    operation = VirtualDisk.begin_create_fixed("a.vhdx", 8 * MIB)
+    kernel.progress = (1, 8)
+    assert operation.progress() == (1, 8)
+    kernel.finish()
+    with operation.result() as disk:
+        assert disk.path == "a.vhdx"
+        assert disk.handle in kernel.driver.handles
+    assert kernel.deleted == []
+
+
+def test_a_disk_that_could_not_be_made_leaves_no_file(kernel: Kernel) -> None:
+    operation = VirtualDisk.begin_create_fixed("a.vhdx", 8 * MIB)
+    kernel.finish(constants.ERROR_DISK_FULL)
+    with pytest.raises(OSError, match=r"a\.vhdx") as caught:
+        operation.result()
+    assert windows.winerror(caught.value) == constants.ERROR_DISK_FULL
+    assert kernel.deleted == ["C:\\disks\\a.vhdx"]
+
+
+def test_a_disk_that_windows_refuses_to_make_deletes_and_closes_nothing(kernel: Kernel) -> None:
+    kernel.answer = constants.ERROR_FILE_EXISTS
+    with pytest.raises(FileExistsError):
+        VirtualDisk.create_fixed("a.vhdx", 8 * MIB)
+    assert kernel.deleted == []
+    assert kernel.driver.closed == []
+
+
+def test_making_a_disk_can_be_cancelled(kernel: Kernel) -> None:
+    kernel.on_cancel = lambda: kernel.finish(constants.ERROR_OPERATION_ABORTED)
+    operation = VirtualDisk.begin_create_from("a.vhdx", "b.vhd")
+    operation.cancel()
+    with pytest.raises(CancelledError):
+        operation.result()
+    assert kernel.deleted == ["C:\\disks\\a.vhdx"]
+
+
+@pytest.mark.parametrize("won", [True, False])
+def test_ctrl_c_while_a_disk_is_made_unmakes_it(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, won: bool
+) -> None:
+    code = constants.ERROR_OPERATION_ABORTED if won else 0
+    kernel.on_cancel = lambda: kernel.finish(code)
+
+    def interrupted(self: Operation[VirtualDisk], timeout: float | None = None) -> VirtualDisk:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Operation, "result", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        VirtualDisk.create_fixed("a.vhdx", 8 * MIB)
+    assert len(kernel.cancels) == 1
+    assert kernel.deleted == (["C:\\disks\\a.vhdx"] if won else [])
+    assert kernel.driver.handles == set()
