@@ -122,7 +122,7 @@ class Operation(IoFuture[T]):
                     with contextlib.suppress(OSError):  # not to know is no reason to stop
                         self.progress()
                     report(*self._progress)
-                self._over.wait(_REPORT_SECONDS)
+                self._wait(_REPORT_SECONDS)
             return self.result()
         except BaseException as error:
             self._interrupted(error)
