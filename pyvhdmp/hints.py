@@ -135,22 +135,13 @@ _BY_FUNCTION: Final = {
     ("DetachVirtualDisk", constants.ERROR_NOT_READY): "The disk was not attached.",
     ("GetVirtualDiskPhysicalPath", constants.ERROR_NOT_READY): "The disk is not attached.",
     ("RawSCSIVirtualDisk", constants.ERROR_NOT_READY): "The disk is not attached.",
-}
-_BY_FUNCTION.update(
-    {(function, constants.ERROR_INVALID_PARAMETER): hint for function, hint in _PARAMETERS.items()}
-)
-_BY_FUNCTION.update(
-    {
-        (function, constants.ERROR_CALL_NOT_IMPLEMENTED): (
-            f"This Windows has no {function}, which came with {version}, or no virtdisk.dll."
-        )
-        for function, version in SINCE.items()
-    }
-)
+} | {(function, constants.ERROR_INVALID_PARAMETER): hint for function, hint in _PARAMETERS.items()}
 
 
 def hint_for(function: str, code: int) -> str | None:
     """Return what helps when `function` fails with a code, None where nothing is known."""
     if code == constants.ERROR_INVALID_PARAMETER and function in _TRANSFERS:
         return _ALIGNMENT
+    if code == constants.ERROR_CALL_NOT_IMPLEMENTED and function in SINCE:
+        return f"This Windows has no {function}: it came with {SINCE[function]}."
     return _BY_FUNCTION.get((function, code)) or _BY_CODE.get(code)

@@ -75,9 +75,29 @@ def test_the_infamous_codes_say_what_to_do(function: str, code: int, hint: str) 
     assert hint in windows_error(code, function).__notes__[1]
 
 
+@pytest.mark.parametrize(
+    ("function", "since"),
+    [
+        ("OpenVirtualDisk", "Windows 7"),
+        ("MirrorVirtualDisk", "Windows 8"),
+        ("TakeSnapshotVhdSet", "Windows 10"),
+        ("ForkVirtualDisk", "Windows 10, version 1809"),
+    ],
+)
+def test_a_function_that_this_windows_has_not_is_named_with_its_age(
+    function: str, since: str
+) -> None:
+    error = windows_error(constants.ERROR_CALL_NOT_IMPLEMENTED, function, "disk.vhdx")
+    assert error.__notes__ == [
+        f"{function} failed with Windows error 120.",
+        f"This Windows has no {function}: it came with {since}.",
+    ]
+
+
 def test_a_hint_belongs_to_its_function() -> None:
     assert len(windows_error(constants.ERROR_NOT_READY, "ReadFile").__notes__) == 1
     assert len(windows_error(constants.ERROR_ACCESS_DENIED, "CreateFileW").__notes__) == 1
+    assert len(windows_error(constants.ERROR_CALL_NOT_IMPLEMENTED, "ReadFile").__notes__) == 1
 
 
 def test_success_is_never_turned_into_an_exception() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
 import pytest
+
+from tests.support import windows
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -30,7 +33,8 @@ def test_the_examples_run(
 ) -> None:
     monkeypatch.chdir(tmp_path_factory.mktemp("readme"))  # of the real machine; not in the way
     names: dict[str, object] = {}
-    exec(compile(code, "README.md", "exec"), names)
+    with windows.vhdmp() if "VirtualDisk" in code else contextlib.nullcontext():
+        exec(compile(code, "README.md", "exec"), names)
     for name, function in names.items():
         if name.startswith("test_"):
             assert callable(function)

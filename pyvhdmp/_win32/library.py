@@ -26,15 +26,18 @@ PCWSTR = ctypes.c_wchar_p
 if sys.platform == "win32":
     get_last_error = ctypes.get_last_error
 
-    def format_message(code: int) -> str:
-        """Return Windows' own text for a Win32 code."""
-        # As a C long, which is signed: CPython refuses 0xC03A001A as it is written.
-        return ctypes.FormatError(ctypes.c_int32(code).value).strip()
+    def load(name: str) -> ctypes.CDLL:
+        """Load a DLL of Windows, from System32 alone: none elsewhere is ever picked up."""
+        return ctypes.WinDLL(f"{name}.dll", use_last_error=True, winmode=0x800)
 
 else:
     # Off Windows a stand-in's functions hand their code over in errno, the
     # other value that ctypes swaps around a call, thread by thread.
     get_last_error = ctypes.get_errno
+
+    def load(name: str) -> ctypes.CDLL:
+        """Load a DLL of Windows, of which there is none here."""
+        raise OSError(f"{name}.dll is a part of Windows, and this is {sys.platform}")
 
 
 class DynamicLibrary:
@@ -53,13 +56,11 @@ class DynamicLibrary:
 
     def __getattr__(self, function: str) -> Callable[..., int]:
         prototype = self._prototypes.get(function)
-        if prototype is None or sys.platform != "win32":
+        if prototype is None:
             raise AttributeError(f"{self._name} has no prototype for {function}")
         bound: Callable[..., int]
         try:
-            # From System32 alone: a DLL of that name elsewhere is never picked up.
-            dll = ctypes.WinDLL(f"{self._name}.dll", use_last_error=True, winmode=0x800)
-            exported = dll[function]
+            exported = load(self._name)[function]
             exported.restype, *exported.argtypes = prototype
             bound = exported
         except (AttributeError, OSError):

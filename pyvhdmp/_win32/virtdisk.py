@@ -213,15 +213,15 @@ _WINDOWS_10: Final = (
     "ApplySnapshotVhdSet",
     "RawSCSIVirtualDisk",
 )
-_LATER: Final = ("ForkVirtualDisk", "CompleteForkVirtualDisk")
+_WINDOWS_10_1809: Final = ("ForkVirtualDisk", "CompleteForkVirtualDisk")
 
 SINCE: Final[dict[str, str]] = (
     dict.fromkeys(_WINDOWS_7, "Windows 7")
     | dict.fromkeys(_WINDOWS_8, "Windows 8")
     | dict.fromkeys(_WINDOWS_10, "Windows 10")
-    | dict.fromkeys(_LATER, "a later Windows 10")
+    | dict.fromkeys(_WINDOWS_10_1809, "Windows 10, version 1809")
 )
-"""The Windows that brought each function."""
+"""The Windows that brought each function: the header's condition for declaring it."""
 
 
 def load_virtdisk() -> Virtdisk:

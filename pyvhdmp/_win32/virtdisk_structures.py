@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import ctypes
 import uuid
-from typing import ClassVar, Final, Self, TypeAlias
+from typing import Any, ClassVar, Final, Self, TypeAlias
 
 from pyvhdmp._win32.library import BOOL, BYTE, DWORD, PCWSTR, POINTER, CType
 
 Field: TypeAlias = "type[CData] | CType"
-CData: TypeAlias = "ctypes.Structure | ctypes.Union | ctypes.Array[ctypes.c_uint8]"
+CData: TypeAlias = "ctypes.Structure | ctypes.Union | ctypes.Array[Any]"
 Fields: TypeAlias = list[tuple[str, Field]]
 
 ULONG = DWORD
@@ -58,6 +58,10 @@ class GUID(ctypes.Structure):
         ("Data3", ctypes.c_uint16),
         ("Data4", BYTE * 8),
     ]
+    Data1: int
+    Data2: int
+    Data3: int
+    Data4: ctypes.Array[ctypes.c_uint8]
 
     @classmethod
     def of(cls, value: uuid.UUID) -> Self:
@@ -191,6 +195,21 @@ class _CreateVersion4(ctypes.Structure):
         ("PmemAddressAbstractionType", GUID),
         ("DataAlignment", ULONGLONG),
     ]
+    UniqueId: GUID
+    MaximumSize: int
+    BlockSizeInBytes: int
+    SectorSizeInBytes: int
+    PhysicalSectorSizeInBytes: int
+    ParentPath: str | None
+    SourcePath: str | None
+    OpenFlags: int
+    ParentVirtualStorageType: VIRTUAL_STORAGE_TYPE
+    SourceVirtualStorageType: VIRTUAL_STORAGE_TYPE
+    ResiliencyGuid: GUID
+    SourceLimitPath: str | None
+    BackingStorageType: VIRTUAL_STORAGE_TYPE
+    PmemAddressAbstractionType: GUID
+    DataAlignment: int
 
 
 class _CreateVersions(ctypes.Union):
@@ -216,6 +235,7 @@ class CREATE_VIRTUAL_DISK_PARAMETERS(ctypes.Structure):
 
 class _AttachVersion1(ctypes.Structure):
     _fields_: ClassVar[Fields] = [("Reserved", ULONG)]
+    Reserved: int
 
 
 class _AttachVersion2(ctypes.Structure):
@@ -260,6 +280,7 @@ class _ParentLocation(ctypes.Structure):
         ("ParentLocationBuffer", WCHAR),  # and as many more as there is room for
     ]
     ParentResolved: int
+    ParentLocationBuffer: int
 
 
 class _PhysicalDisk(ctypes.Structure):
@@ -281,6 +302,7 @@ class _ChangeTrackingState(ctypes.Structure):
     ]
     Enabled: int
     NewerChanges: int
+    MostRecentId: int
 
 
 class _Infos(ctypes.Union):
@@ -539,15 +561,29 @@ class STORAGE_DEPENDENCY_INFO_TYPE_2(ctypes.Structure):
 DEPENDENCY_SIZE: Final = ctypes.sizeof(STORAGE_DEPENDENCY_INFO_TYPE_2)
 
 
+class _Entries(ctypes.Union):
+    _fields_: ClassVar[Fields] = [
+        ("Version1Entries", STORAGE_DEPENDENCY_INFO_TYPE_1 * 0),
+        ("Version2Entries", STORAGE_DEPENDENCY_INFO_TYPE_2 * 0),
+    ]
+
+
 class STORAGE_DEPENDENCY_INFO(ctypes.Structure):
     """virtdisk.h, 8 bytes, and then NumberEntries entries of the type of its Version.
 
-    The header gives it one entry of either type to begin with, which aligns it as they are.
+    The arrays have no length here, as in the header: they say where the entries begin.
     """
 
-    _fields_: ClassVar[Fields] = [("Version", ULONG), ("NumberEntries", ULONG)]
+    _anonymous_: ClassVar[tuple[str]] = ("entries",)
+    _fields_: ClassVar[Fields] = [
+        ("Version", ULONG),
+        ("NumberEntries", ULONG),
+        ("entries", _Entries),
+    ]
     Version: int
     NumberEntries: int
+    Version1Entries: ctypes.Array[STORAGE_DEPENDENCY_INFO_TYPE_1]
+    Version2Entries: ctypes.Array[STORAGE_DEPENDENCY_INFO_TYPE_2]
 
 
 # -- Changed blocks and VHD sets ----------------------------------------------

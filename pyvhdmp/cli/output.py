@@ -35,10 +35,5 @@ def describe(error: BaseException) -> str:
     if not code:
         return ": ".join(parts)
     hints = getattr(error, "__notes__", [])[1:]  # the first is for programmers: the function
-    return ". ".join(
-        [
-            ": ".join(parts) + f" (Windows error {code_text(code)})",
-            *(hint.removesuffix(".") for hint in hints[:-1]),
-            *hints[-1:],
-        ]
-    )
+    text = ": ".join(parts) + f" (Windows error {code_text(code)})"
+    return " ".join([f"{text}.", *hints]) if hints else text

@@ -154,12 +154,14 @@ def make_virtual_image(
 
 
 @contextlib.contextmanager
-def wanting_vhdmp(path: str, kind: str, *, absent: str) -> Iterator[None]:
-    """Say of an error that comes from having no VHDMP that `path` is a `kind` that wants it.
+def wanting_vhdmp(path: str, disk_type: str, *, absent: str) -> Iterator[None]:
+    """Say of an error that comes from having no VHDMP that a disk of that type wants it.
 
     `absent`: a path where there is no file, to find it out with before anything is done.
     """
-    kind = f"{kind} {_suffix(path)}".strip()
+    kind = _suffix(path) or "virtual disk"
+    if kind == ".vhd":  # of which a fixed one does without
+        kind = f"{disk_type} {kind}"
     need = f"a {kind} needs Windows' VHDMP driver"
     try:
         check_vhdmp(absent)

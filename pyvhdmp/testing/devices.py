@@ -1,4 +1,4 @@
-"""What a handle can stand for: a file of the volume, or an end of a pipe."""
+"""What a handle can stand for: a file of the volume, a folder, or an end of a pipe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pyvhdmp.testing.io_manager import Action, IoManager, Request, StorageDevice
 from pyvhdmp.testing.kernel import CallFailed
 from pyvhdmp.testing.volume import File, Marker, Volume
 
-__all__ = ["FileDevice", "PipeEnd", "existing_file"]
+__all__ = ["FileDevice", "FolderDevice", "PipeEnd", "existing_file"]
 
 _PIPE_QUOTA: Final = 65536
 _PIPE_PEEK: Final = struct.Struct("<IIII")
@@ -71,6 +71,27 @@ class FileDevice(StorageDevice):
         """A flush promises what is written by now."""
         marker = Marker(self.file)
         return lambda: self.volume.flush(self.file, marker)
+
+
+class FolderDevice:
+    """A folder, or a volume: a handle to ask about, without any I/O."""
+
+    sector_size = 1
+
+    def start(self, request: Request) -> None:
+        """Nothing gets this far: the handle has no rights."""
+        raise AssertionError(request)
+
+    def cancel(self, request: Request) -> None:
+        """There are none."""
+        raise AssertionError(request)
+
+    def begin_flush(self) -> Callable[[], None]:
+        """There is nothing to flush."""
+        return lambda: None
+
+    def close(self) -> None:
+        """There is nothing to do."""
 
 
 class PipeEnd:

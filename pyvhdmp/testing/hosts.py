@@ -8,7 +8,7 @@ from pyvhdmp._win32 import constants
 from pyvhdmp.testing import long_operations, statuses
 from pyvhdmp.testing.devices import existing_file
 from pyvhdmp.testing.io_manager import Action, IoManager, Request, StorageDevice
-from pyvhdmp.testing.kernel import CallFailed, FileObject, Kernel
+from pyvhdmp.testing.kernel import CallFailed, Device, FileObject, Kernel
 from pyvhdmp.testing.long_operations import Work
 from pyvhdmp.testing.virtdisk import (
     TRAILER_SIZE,
@@ -18,6 +18,7 @@ from pyvhdmp.testing.virtdisk import (
     OpenImage,
     read_through,
 )
+from pyvhdmp.testing.virtdisk.attaching import drive_path
 from pyvhdmp.testing.virtdisk.host import SECTOR
 from pyvhdmp.testing.volume import File, Marker, Volume, full_path
 
@@ -26,6 +27,8 @@ __all__ = ["VolumeHost"]
 
 class VolumeHost:
     """Images on the simulated volume."""
+
+    sees_writes = True
 
     def __init__(self, kernel: Kernel, io: IoManager, volume: Volume) -> None:
         self._kernel = kernel
@@ -66,9 +69,10 @@ class VolumeHost:
         file, tail = self._file(path), new.tail()
         before = list(file.unflushed)
         if new.size > old.size:
+            file.forget(old.size, len(old.tail()))
             # What a child gets back is not to be its parent's.
-            hidden = old.parent_size if old.is_differencing else 0
-            file.zero(old.size, max(len(old.tail()), min(hidden, new.size) - old.size))
+            hidden = min(old.parent_size, new.size) if old.is_differencing else 0
+            file.zero(old.size, max(0, hidden - old.size))
         self._volume.resize(file, new.size + len(tail))
         file.write(new.size, tail, self._volume.cache_size)
         marker = Marker(file)
@@ -134,6 +138,27 @@ class VolumeHost:
         assert device.file is not None
         device.file.reads = [*device.file.reads, parent]
 
+    def hold(self, handle: int, path: str) -> None:
+        """The disk behind a handle uses another file, too."""
+        file = self._kernel.file(handle, "")
+        file.uses = [*file.uses, self._file(path)]
+
+    def let_go(self, handle: int, path: str) -> None:
+        """It does so no more."""
+        if handle in self._kernel.objects:
+            file, other = self._kernel.file(handle, ""), self._volume.find(path)
+            own = self._device(handle).files[0] if not file.is_dead else None
+            file.uses = [used for used in file.uses if used is not other or used is own]
+
+    def move(self, handle: int, path: str) -> None:
+        """Every handle to the disk is one to another file from now on."""
+        other = self._file(path)
+        for file in self._objects(self._device(handle).opened.disk.handles):
+            assert isinstance(file.device, _ImageDevice)
+            own, file.device.files[0] = file.device.files[0], other
+            file.uses = [other, *(used for used in file.uses if used not in (own, other))]
+            file.name = full_path(path)
+
     def detached(self, handle: int) -> None:
         """What is in flight fails."""
         disk = self._device(handle).opened.disk
@@ -168,11 +193,45 @@ class VolumeHost:
             if isinstance(file.device, _ImageDevice) and file.device.opened in handles
         ]
 
+    def open_drive(self, name: str, access: int, share_mode: int, flags: int) -> int | None:
+        """Return a handle to the drive of this name, None if it is no drive's."""
+        for opened in self.opened():
+            attachment = opened.attachment
+            if attachment is None or attachment.is_raw or opened.is_harmless:
+                continue
+            if name.lower() == drive_path(opened, attachment).lower():
+                (file, *_) = self._objects([opened])
+                drive = _Drive(self._io, opened, file.device)
+                return self._kernel.new_handle(
+                    FileObject(drive, name, access=access, share_mode=share_mode, flags=flags)
+                )
+        return None
+
+    def drive(self, handle: int) -> OpenImage:
+        """Return the disk behind a handle to a drive."""
+        device = self._kernel.file(handle, "GetStorageDependencyInformation").device
+        if not isinstance(device, _Drive):
+            raise CallFailed(constants.ERROR_VIRTDISK_NOT_VIRTUAL_DISK)
+        return device.opened
+
+    def violation(self, text: str) -> None:
+        """The caller has done what it must not."""
+        self._kernel.violation(text)
+
     # -- Long operations ----------------------------------------------------------
 
     def begin(self, function: str, handle: int, overlapped: int, work: Work) -> None:
         """Begin a long operation."""
         long_operations.begin(self._io, function, handle, overlapped, work)
+
+    def go_on(self, handle: int) -> None:
+        """What a long operation waits for has come."""
+        for operation in self._kernel.file(handle, "").operations.values():
+            operation.go_on()
+
+    def pause(self) -> None:
+        """Let a little time pass."""
+        self._kernel.pass_a_moment()
 
     def progress(self, handle: int, overlapped: int) -> tuple[int, int, int]:
         """Return how far a long operation is."""
@@ -180,8 +239,10 @@ class VolumeHost:
         operation = file.operations.get(overlapped)
         if operation is None:
             raise CallFailed(constants.ERROR_INVALID_PARAMETER)
-        self._kernel.pass_a_moment()
-        return operation.progress
+        progress = operation.progress
+        if progress[0] == constants.ERROR_IO_PENDING:
+            self.pause()
+        return progress
 
 
 class _FileContent:
@@ -258,6 +319,7 @@ class _ImageDevice(StorageDevice):
     def close(self) -> None:
         """The handle is closed; a permanent attachment stays."""
         assert self.file is not None
+        self.opened.disk.is_lost |= self.file.is_dead
         if self.opened.close() and not self.file.is_dead:
             self.io.kernel.held.append(self.file)
 
@@ -266,6 +328,35 @@ class _ImageDevice(StorageDevice):
         if offset + length > self.opened.size:
             raise CallFailed(constants.ERROR_SECTOR_NOT_FOUND)
         return self.opened.start + offset
+
+
+class _Drive(StorageDevice):
+    """An attached disk as a drive of this machine."""
+
+    def __init__(self, io: IoManager, opened: OpenImage, image: Device) -> None:
+        super().__init__(io)
+        assert isinstance(image, _ImageDevice)
+        self.opened = opened
+        self.sector_size = image.sector_size
+        self._image = image
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return the bytes of a range."""
+        self._check()
+        return self._image.read(offset, length)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write bytes."""
+        self._check()
+        self._image.write(offset, data)
+
+    def begin_flush(self) -> Callable[[], None]:
+        """A flush promises what is written by now."""
+        return self._image.begin_flush()
+
+    def _check(self) -> None:
+        if not self.opened.is_attached:
+            raise CallFailed(constants.ERROR_DEVICE_NOT_CONNECTED)
 
 
 def _opened(file: FileObject) -> OpenImage:

@@ -379,9 +379,10 @@ class IoManager:
         self.kernel.note(f"{request} -> {status:#010x}, {transferred} bytes")
         if request.event is not None:
             request.event.is_set = True
-        self.kernel.changed()
         if request.posts_packet:
             self._post(file, owned.overlapped[0], status, transferred)
+        else:
+            self.kernel.changed()  # for whoever waits for it otherwise
 
     def _post(self, file: FileObject, overlapped: int, status: int, transferred: int) -> None:
         if file.port is not None:

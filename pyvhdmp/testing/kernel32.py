@@ -7,7 +7,8 @@ page in Microsoft's Win32 documentation.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32.structures import (
@@ -19,7 +20,7 @@ from pyvhdmp._win32.structures import (
 )
 from pyvhdmp.buffers import PAGE_SIZE
 from pyvhdmp.testing import memory, statuses
-from pyvhdmp.testing.devices import FileDevice, existing_file
+from pyvhdmp.testing.devices import FileDevice, FolderDevice, existing_file
 from pyvhdmp.testing.io_manager import Action, IoManager
 from pyvhdmp.testing.kernel import CallFailed, Event, FileObject, Kernel
 from pyvhdmp.testing.memory import Run
@@ -27,13 +28,26 @@ from pyvhdmp.testing.volume import File, Volume, full_path
 
 __all__ = ["SimulatedKernel32"]
 
+_DEVICES: Final = "\\\\.\\"
 _BAD_CHARACTERS: Final = frozenset('*?"<>|')
 
 
-class SimulatedKernel32:
-    """kernel32.dll over a simulated kernel and one volume."""
+OpenDrive: TypeAlias = Callable[[str, int, int, int], "int | None"]
+"""Returns a handle to the drive of a name, given access, share mode and flags."""
 
-    def __init__(self, kernel: Kernel, io: IoManager, volume: Volume, sector_size: int) -> None:
+
+class SimulatedKernel32:
+    """kernel32.dll over a simulated kernel, one volume, and what drives there are."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        io: IoManager,
+        volume: Volume,
+        sector_size: int,
+        open_drive: OpenDrive = lambda *_: None,
+    ) -> None:
+        self._open_drive = open_drive
         self._kernel = kernel
         self._io = io
         self._volume = volume
@@ -51,9 +65,18 @@ class SimulatedKernel32:
         flags: int,
         template: int,
     ) -> int:
-        """Open or create a file."""
+        """Open or create a file, or open a drive."""
         self._check_name(name)
+        if name.startswith(_DEVICES) and disposition == constants.OPEN_EXISTING:
+            drive = self._open_drive(name, access, share_mode, flags)
+            if drive is not None:
+                return drive
         volume, file = self._volume, self._volume.find(name)
+        if volume.is_folder(name) and flags & constants.FILE_FLAG_BACKUP_SEMANTICS:
+            folder = FolderDevice()
+            return self._kernel.new_handle(
+                FileObject(folder, full_path(name), access=0, share_mode=7, flags=0)
+            )
         if file is None and volume.is_folder(name):
             raise CallFailed(constants.ERROR_ACCESS_DENIED)
         if not volume.has_parent(name):

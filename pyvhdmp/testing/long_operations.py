@@ -2,9 +2,10 @@
 
 Rules:
 
-1. A `Work` is a generator. It yields how far it is, (current, completion), before it does
-   anything; (completion, completion) once more before what it has done counts; and None
-   when it has nothing left to do but wait, until `LongOperation.go_on`.
+1. A `Work` is a generator. What it does before it yields for the first time is part of the
+   call. It yields how far it is, (current, completion); (completion, completion) once more
+   before what it has done counts; and None when it has nothing left to do but wait, until
+   `LongOperation.go_on`.
 2. A work that is closed before its end undoes what it has done.
 3. Without an OVERLAPPED it is done when the call returns. With one, each step takes its
    time, and the OVERLAPPED is watched like that of any request; nothing else of the

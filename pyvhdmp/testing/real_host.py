@@ -48,6 +48,8 @@ _PIECE: Final = 1 << 20
 class RealHost:
     """Images in real files, by way of the real kernel32. Long operations are done at once."""
 
+    sees_writes = False
+
     def __init__(self, kernel32: _win32.Kernel32, get_last_error: Callable[[], int]) -> None:
         self._kernel32 = kernel32
         self._get_last_error = get_last_error
@@ -139,6 +141,22 @@ class RealHost:
         """A plain handle reads from no parent."""
         raise CallFailed(constants.ERROR_NOT_SUPPORTED)
 
+    def hold(self, handle: int, path: str) -> None:
+        """No file follows another here."""
+        raise CallFailed(constants.ERROR_NOT_SUPPORTED)
+
+    def let_go(self, handle: int, path: str) -> None:
+        """No file follows another here."""
+        raise CallFailed(constants.ERROR_NOT_SUPPORTED)
+
+    def move(self, handle: int, path: str) -> None:
+        """A plain handle stays where it is."""
+        raise CallFailed(constants.ERROR_NOT_SUPPORTED)
+
+    def go_on(self, handle: int) -> None:
+        """Nothing waits."""
+        raise CallFailed(constants.ERROR_NOT_SUPPORTED)
+
     def detached(self, handle: int) -> None:
         """What is in flight is cancelled."""
         disk = self._open[handle].disk
@@ -165,6 +183,14 @@ class RealHost:
             set_last_error(self._get_last_error())
         return done
 
+    def drive(self, handle: int) -> OpenImage:
+        """There are no drives."""
+        raise CallFailed(constants.ERROR_VIRTDISK_NOT_VIRTUAL_DISK)
+
+    def violation(self, text: str) -> None:
+        """The caller has done what it must not."""
+        raise AssertionError(text)
+
     def begin(self, function: str, handle: int, overlapped: int, work: Work) -> None:
         """Do the whole of a long operation."""
         if function in ("MirrorVirtualDisk", "ForkVirtualDisk"):
@@ -173,6 +199,9 @@ class RealHost:
         if overlapped:
             memory.write(overlapped, OVERLAPPED_RESULT.pack(statuses.STATUS_SUCCESS, 0))
             self._done.add((handle, overlapped))
+
+    def pause(self) -> None:
+        """It passes by itself."""
 
     def progress(self, handle: int, overlapped: int) -> tuple[int, int, int]:
         """Every operation is over."""

@@ -174,11 +174,14 @@ class SimulatedWindows:
         self.vhdmp = vhdmp
         self.files = SimulatedFiles(self._kernel, self._volume)
         self.power_cuts = 0
+        host = VolumeHost(self._kernel, self._io, self._volume)
         functions = {
-            "kernel32": SimulatedKernel32(self._kernel, self._io, self._volume, sector_size),
+            "kernel32": SimulatedKernel32(
+                self._kernel, self._io, self._volume, sector_size, host.open_drive
+            ),
             "ntdll": SimulatedNtdll(self._kernel, self._io),
             "virtdisk": SimulatedVirtdisk(
-                VolumeHost(self._kernel, self._io, self._volume),
+                host,
                 random.Random(f"{seed} identities"),
                 elevated=elevated,
             ),

@@ -49,6 +49,16 @@ class Store:
             at += size
             self._mark(number, start, size)
 
+    def put(self, content: bytes) -> None:
+        """Write from the start what is not zeros; the rest was never written."""
+        for start in range(0, len(content), _CHUNK):
+            chunk = content[start : start + _CHUNK]
+            if any(chunk):
+                for at in range(0, len(chunk), _SECTOR):
+                    sector = chunk[at : at + _SECTOR]
+                    if any(sector):
+                        self.write(start + at, sector)
+
     def zero(self, offset: int, length: int) -> None:
         """Turn a range into zeros, which take no memory where a whole chunk is."""
         for number, start, size in _split(offset, length):
@@ -57,6 +67,14 @@ class Store:
             elif number in self._chunks:
                 self._chunks[number][start : start + size] = bytes(size)
             self._mark(number, start, size)
+
+    def forget(self, offset: int, length: int) -> None:
+        """Turn a range into zeros that were never written."""
+        self.zero(offset, length)
+        for number, start, size in _split(offset, length):
+            first, end = -(-start // _SECTOR), (start + size) // _SECTOR
+            mask = ((1 << max(0, end - first)) - 1) << first
+            self._written[number] &= ~mask
 
     def cut(self, size: int) -> None:
         """Forget everything from `size` on."""

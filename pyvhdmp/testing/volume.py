@@ -89,6 +89,11 @@ class File:
         self.content.zero(offset, length)
         self.unflushed.append(Write(offset, length))
 
+    def forget(self, offset: int, length: int) -> None:
+        """Turn a range into what was never written, here and on the medium."""
+        self.content.forget(offset, length)
+        self.medium.forget(offset, length)
+
     def compact(self, offset: int, length: int) -> None:
         """Let what is zeros in a range take no room."""
         self.content.compact(offset, length)
@@ -193,9 +198,8 @@ class Volume:
         self._spelled[_key(name)] = path
         file = self._files[_key(name)] = self._on_medium[_key(name)] = File()
         file.size = len(content)
-        if any(content):  # else there is nothing to remember
-            file.content.write(0, content)
-            file.medium.write(0, content)
+        file.content.put(content)
+        file.medium.put(content)
         file.medium_size = len(content)
 
     def remove_from_outside(self, name: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 
 import pytest
 
 from pyvhdmp._win32 import kernel32, ntdll, virtdisk
-from pyvhdmp._win32.library import DWORD, PCWSTR, DynamicLibrary, Prototype
+from pyvhdmp._win32.library import DWORD, PCWSTR, POINTER, CType, Prototype
+from tests.support.virtdisk_h import ENUMERATIONS, FUNCTIONS, LAYOUTS
 
 
 @pytest.mark.parametrize(
@@ -37,19 +39,51 @@ def test_functions_take_positional_arguments_only(protocol: type) -> None:
             assert kinds == {inspect.Parameter.POSITIONAL_ONLY}, name
 
 
-def test_an_unknown_function_is_an_attribute_error_that_names_it() -> None:
-    library = DynamicLibrary("kernel32", kernel32.PROTOTYPES)
-    with pytest.raises(AttributeError, match="kernel32 has no prototype for OpenFile"):
-        library.OpenFile  # noqa: B018
+# How wide the types are that virtdisk.h has for parameters. All others are pointers or handles.
+WIDTHS: dict[str, CType] = {
+    "PCWSTR": PCWSTR,
+    "ULONG": DWORD,
+    "ULONG64": ctypes.c_uint64,
+    **dict.fromkeys(ENUMERATIONS, DWORD),
+}
 
 
-@pytest.mark.windows
-@pytest.mark.parametrize(("dll", "function"), [("virtdisk", "NoSuch"), ("no-such-dll", "Open")])
-def test_what_this_windows_has_not_answers_so_or_is_an_error(dll: str, function: str) -> None:
-    prototypes: dict[str, Prototype] = {function: (DWORD, PCWSTR)}
-    assert getattr(DynamicLibrary(dll, prototypes, absent=120), function)("path") == 120
-    with pytest.raises((AttributeError, OSError)):
-        getattr(DynamicLibrary(dll, prototypes), function)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_of_virtdisk_has_the_parameters_of_the_header(name: str) -> None:
+    result, *parameters = virtdisk.PROTOTYPES[name]
+    assert result is DWORD
+    assert parameters == [WIDTHS.get(kind, POINTER) for kind in FUNCTIONS[name]]
+
+
+def test_what_is_taken_for_a_pointer_or_handle_is_one() -> None:
+    others = {kind for kinds in FUNCTIONS.values() for kind in kinds} - WIDTHS.keys()
+    structures = {row.structure for row in LAYOUTS}
+    pointers = {"HANDLE", "PHANDLE", "PULONG", "PULONG64", "PWSTR", "PVOID", "LPOVERLAPPED"}
+    pointers |= {"PSECURITY_DESCRIPTOR"} | {f"P{name}" for name in structures}
+    assert {kind for kind in others if not kind.endswith("*")} <= pointers
+
+
+def test_virtdisk_has_the_29_functions_of_the_header_and_no_others() -> None:
+    assert len(FUNCTIONS) == 29
+    assert virtdisk.PROTOTYPES.keys() == FUNCTIONS.keys()
+    assert virtdisk.SINCE.keys() == FUNCTIONS.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "windows"),
+    [
+        ("OpenVirtualDisk", "Windows 7"),
+        ("ExpandVirtualDisk", "Windows 7"),
+        ("ResizeVirtualDisk", "Windows 8"),
+        ("AddVirtualDiskParent", "Windows 8"),
+        ("QueryChangesVirtualDisk", "Windows 10"),
+        ("RawSCSIVirtualDisk", "Windows 10"),
+        ("ForkVirtualDisk", "Windows 10, version 1809"),
+        ("CompleteForkVirtualDisk", "Windows 10, version 1809"),
+    ],
+)
+def test_a_function_is_said_to_be_as_old_as_the_header_says(name: str, windows: str) -> None:
+    assert virtdisk.SINCE[name] == windows
 
 
 @pytest.mark.windows

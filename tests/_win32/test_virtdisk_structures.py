@@ -3,89 +3,88 @@
 from __future__ import annotations
 
 import ctypes
+import inspect
 import sys
 import uuid
+from types import ModuleType
 
 import pytest
 
 from pyvhdmp._win32 import virtdisk_structures as v
 from pyvhdmp._win32.memory import address_of, wide_text
+from tests.support.layouts import fields_of, structures_of, structures_with_pointers_of
+from tests.support.virtdisk_h import LAYOUTS, Extent
 
-IS_64_BIT = ctypes.sizeof(ctypes.c_void_p) == 8
+POINTER_SIZE = ctypes.sizeof(ctypes.c_void_p)
+
+# For what the header has plain types.
+OURS = {"HANDLE_CELL": POINTER_SIZE, "ULONG_CELL": 4, "ULONG64_CELL": 8}
+
+MODULES = [
+    pytest.param(v, POINTER_SIZE, id="this process"),
+    pytest.param(structures_with_pointers_of(8), 8, id="64-bit"),
+    pytest.param(structures_with_pointers_of(4), 4, id="32-bit"),
+]
 
 
-@pytest.mark.parametrize(
-    ("structure", "size_64", "size_32", "alignment"),
-    [
-        (v.GUID, 16, 16, 4),
-        (v.VIRTUAL_STORAGE_TYPE, 20, 20, 4),
-        (v.OPEN_VIRTUAL_DISK_PARAMETERS, 44, 44, 4),
-        (v.CREATE_VIRTUAL_DISK_PARAMETERS, 184, 160, 8),
-        (v.ATTACH_VIRTUAL_DISK_PARAMETERS, 24, 24, 8),
-        (v.GET_VIRTUAL_DISK_INFO, 32, 32, 8),
-    ],
-)
-def test_structures_have_the_sizes_of_the_header(
-    structure: type[ctypes.Structure], size_64: int, size_32: int, alignment: int
+@pytest.mark.parametrize(("module", "pointer_size"), MODULES)
+def test_structures_have_the_sizes_and_alignments_of_the_header(
+    module: ModuleType, pointer_size: int
 ) -> None:
-    assert ctypes.sizeof(structure) == (size_64 if IS_64_BIT else size_32)
-    assert ctypes.alignment(structure) == alignment
+    assert {
+        name: Extent(ctypes.sizeof(structure), ctypes.alignment(structure))
+        for name, structure in structures_of(module).items()
+        if name not in OURS
+    } == {row.structure: row.extents[pointer_size] for row in LAYOUTS if not row.field}
 
 
-@pytest.mark.parametrize(
-    ("version", "size_64", "size_32"),
-    [("Version1", 48, 40), ("Version2", 120, 104), ("Version3", 152, 128), ("Version4", 176, 152)],
-)
-def test_each_version_of_the_create_parameters_has_its_size(
-    version: str, size_64: int, size_32: int
+@pytest.mark.parametrize(("module", "pointer_size"), MODULES)
+@pytest.mark.parametrize("name", sorted({row.structure for row in LAYOUTS}))
+def test_fields_have_the_names_offsets_and_sizes_of_the_header(
+    name: str, module: ModuleType, pointer_size: int
 ) -> None:
-    part = getattr(v.CREATE_VIRTUAL_DISK_PARAMETERS(), version)
-    assert ctypes.sizeof(part) == (size_64 if IS_64_BIT else size_32)
+    assert dict(fields_of(structures_of(module)[name])) == {
+        row.field: row.extents[pointer_size]
+        for row in LAYOUTS
+        if row.structure == name and row.field
+    }
 
 
-def offset(structure: type[ctypes.Structure], *path: str) -> int:
-    """Where a field lies, from the start of the outermost structure."""
-    made = structure()
-    inner = made
-    for name in path[:-1]:
-        inner = getattr(inner, name)
-    return address_of(inner) - address_of(made) + int(getattr(type(inner), path[-1]).offset)
+def test_a_layout_has_a_row_for_each_of_23_structures_and_the_guid_in_them() -> None:
+    assert len({row.structure for row in LAYOUTS}) == 23 + 1
+    assert len({(row.structure, row.field) for row in LAYOUTS}) == len(LAYOUTS)
 
 
-@pytest.mark.parametrize(
-    ("structure", "path", "at_64", "at_32"),
-    [
-        (v.VIRTUAL_STORAGE_TYPE, ["VendorId"], 4, 4),
-        (v.OPEN_VIRTUAL_DISK_PARAMETERS, ["Version1", "RWDepth"], 4, 4),
-        (v.OPEN_VIRTUAL_DISK_PARAMETERS, ["Version2", "GetInfoOnly"], 4, 4),
-        (v.OPEN_VIRTUAL_DISK_PARAMETERS, ["Version2", "ReadOnly"], 8, 8),
-        (v.OPEN_VIRTUAL_DISK_PARAMETERS, ["Version2", "ResiliencyGuid"], 12, 12),
-        (v.OPEN_VIRTUAL_DISK_PARAMETERS, ["Version3", "SnapshotId"], 28, 28),
-        (v.CREATE_VIRTUAL_DISK_PARAMETERS, ["Version2", "UniqueId"], 8, 8),
-        (v.CREATE_VIRTUAL_DISK_PARAMETERS, ["Version2", "MaximumSize"], 24, 24),
-        (v.CREATE_VIRTUAL_DISK_PARAMETERS, ["Version2", "BlockSizeInBytes"], 32, 32),
-        (v.CREATE_VIRTUAL_DISK_PARAMETERS, ["Version2", "SectorSizeInBytes"], 36, 36),
-        (v.CREATE_VIRTUAL_DISK_PARAMETERS, ["Version2", "PhysicalSectorSizeInBytes"], 40, 40),
-        (v.CREATE_VIRTUAL_DISK_PARAMETERS, ["Version2", "ParentPath"], 48, 44),
-        (v.CREATE_VIRTUAL_DISK_PARAMETERS, ["Version2", "SourcePath"], 56, 48),
-        (v.CREATE_VIRTUAL_DISK_PARAMETERS, ["Version2", "OpenFlags"], 64, 52),
-        (v.CREATE_VIRTUAL_DISK_PARAMETERS, ["Version2", "ParentVirtualStorageType"], 68, 56),
-        (v.CREATE_VIRTUAL_DISK_PARAMETERS, ["Version2", "SourceVirtualStorageType"], 88, 76),
-        (v.CREATE_VIRTUAL_DISK_PARAMETERS, ["Version2", "ResiliencyGuid"], 108, 96),
-        (v.CREATE_VIRTUAL_DISK_PARAMETERS, ["Version4", "DataAlignment"], 176, 152),
-        (v.ATTACH_VIRTUAL_DISK_PARAMETERS, ["Version1", "Reserved"], 8, 8),
-        (v.ATTACH_VIRTUAL_DISK_PARAMETERS, ["Version2", "RestrictedLength"], 16, 16),
-        (v.GET_VIRTUAL_DISK_INFO, ["Size", "PhysicalSize"], 16, 16),
-        (v.GET_VIRTUAL_DISK_INFO, ["Size", "BlockSize"], 24, 24),
-        (v.GET_VIRTUAL_DISK_INFO, ["Size", "SectorSize"], 28, 28),
-        (v.GET_VIRTUAL_DISK_INFO, ["Identifier", "Data1"], 8, 8),
-        (v.GET_VIRTUAL_DISK_INFO, ["ParentLocation", "ParentLocationBuffer"], 12, 12),
-    ],
-)
-def test_fields_have_the_offsets_of_the_header(
-    structure: type[ctypes.Structure], path: list[str], at_64: int, at_32: int
-) -> None:
-    assert offset(structure, *path) == (at_64 if IS_64_BIT else at_32)
+def test_a_cell_is_as_large_as_what_is_put_into_it() -> None:
+    sizes = {name: ctypes.sizeof(cell) for name, cell in structures_of(v).items() if name in OURS}
+    assert sizes == OURS
+
+
+@pytest.mark.parametrize("size", [8, 4])
+def test_a_text_at_the_end_begins_where_the_constants_say(size: int) -> None:
+    offsets = {
+        row.field: row.extents[size].first
+        for row in LAYOUTS
+        if row.structure == "GET_VIRTUAL_DISK_INFO"
+    }
+    assert offsets["ParentLocation.ParentLocationBuffer"] == v.PARENT_LOCATION_AT
+    assert offsets["ChangeTrackingState.MostRecentId"] == v.MOST_RECENT_ID_AT
+
+
+def every_structure() -> list[type[ctypes.Structure]]:
+    """Those without a name of their own included, and without those that are unions."""
+    return [
+        value
+        for value in vars(v).values()
+        if isinstance(value, type) and issubclass(value, ctypes.Structure)
+    ]
+
+
+@pytest.mark.parametrize("structure", every_structure())
+def test_a_type_checker_knows_every_field(structure: type[ctypes.Structure]) -> None:
+    names = [name for name, _ in fields_of(structure) if "." not in name]
+    hints = {name for name in inspect.get_annotations(structure) if not name.startswith("_")}
+    assert hints == set(names)
 
 
 def test_a_guid_has_its_first_three_parts_in_the_processors_order() -> None:

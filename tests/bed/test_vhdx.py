@@ -58,7 +58,7 @@ def fuse(tmp_path_factory: pytest.TempPathFactory) -> None:
     try:
         exports.start(folder / "disk.vhdx", writable=True)
     except ExportError as error:
-        pytest.skip(f"cannot mount over FUSE: {error}")
+        pytest.skip(f"cannot mount over FUSE: {str(error).splitlines()[0]}")
     finally:
         exports.stop_all()
 

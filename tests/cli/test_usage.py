@@ -8,6 +8,7 @@ import pytest
 
 import pyvhdmp
 from pyvhdmp.cli import main
+from pyvhdmp.testing import SimulatedWindows
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,18 @@ def test_without_windows_a_command_fails_with_one_line(
 ) -> None:
     assert main(["info", "disk.vhd"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_error_with_several_hints_is_one_line_of_sentences(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with SimulatedWindows(elevated=False) as windows:
+        windows.files["in.img"] = bytes(3 << 20)
+        assert main(["copy", "in.img", "out.vhdx"]) == 1
+        assert list(windows.files) == ["C:\\in.img"]
+    error = capsys.readouterr().err
+    assert error.startswith("pyvhdmp: out.vhdx: ")
+    assert "(Windows error 1314). It needs a process that is run as administrator" in error
+    assert error.endswith(". Without that there is no way: a .vhdx needs Windows' VHDMP driver.\n")
+    assert ".." not in error
+    assert error.count("\n") == 1

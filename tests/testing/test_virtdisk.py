@@ -268,8 +268,8 @@ def test_a_disk_attached_read_only_takes_no_writes(windows: SimulatedWindows) ->
 
 
 def test_a_question_wants_room_for_its_answer(windows: SimulatedWindows) -> None:
-    VirtualDisk.create_dynamic("a.vhdx", 4 * MIB).close()
-    with VirtualDisk.create_differencing("b.avhdx", "a.vhdx") as disk:
+    VirtualDisk.create_dynamic("parent.vhdx", 4 * MIB).close()
+    with VirtualDisk.create_differencing("b.avhdx", "parent.vhdx") as disk:
         ask = _win32.current().virtdisk.GetVirtualDiskInformation
         info = GET_VIRTUAL_DISK_INFO(Version=enums.GET_VIRTUAL_DISK_INFO_VERSION.PARENT_LOCATION)
         size = ULONG_CELL(32)
@@ -277,7 +277,7 @@ def test_a_question_wants_room_for_its_answer(windows: SimulatedWindows) -> None
         assert size.Value > 32
         info.Version, size.Value = 99, 32
         assert ask(disk.handle, address_of(size), address_of(info), 0) == 87
-        assert disk.info.parent_path == "C:\\a.vhdx"
+        assert disk.info.parent_path == "C:\\parent.vhdx"
     assert ask(0x7FFF0, address_of(size), address_of(info), 0) == 6
 
 

@@ -9,18 +9,26 @@ Rules:
 
 To read on: `images` (what a file is), `handles` (what a handle stands for), `host` (what is
 needed of the place where files lie), `calls` (what all functions share); then the functions
-by subject: `opening`, `creating`, `attaching`, `information`, `sizing`, `maintenance`.
+by subject: `opening`, `creating`, `attaching`, `dependencies`, `information`, `settings`,
+`metadata`, `sizing`, `maintenance`, `mirroring`,
+`changes`, `vhd_sets`, `scsi`.
 """
 
 from __future__ import annotations
 
 from pyvhdmp.testing.virtdisk.attaching import Attaching
 from pyvhdmp.testing.virtdisk.creating import Creating
+from pyvhdmp.testing.virtdisk.dependencies import Dependencies
 from pyvhdmp.testing.virtdisk.handles import OpenImage
 from pyvhdmp.testing.virtdisk.host import Content, Host, Layer, read_through
 from pyvhdmp.testing.virtdisk.images import TRAILER_SIZE, Image
 from pyvhdmp.testing.virtdisk.information import Information
 from pyvhdmp.testing.virtdisk.maintenance import Maintenance
+from pyvhdmp.testing.virtdisk.metadata import Metadata
+from pyvhdmp.testing.virtdisk.mirroring import Mirroring
+from pyvhdmp.testing.virtdisk.scsi import Scsi
+from pyvhdmp.testing.virtdisk.settings import Settings
+from pyvhdmp.testing.virtdisk.vhd_sets import VhdSets
 
 __all__ = [
     "TRAILER_SIZE",
@@ -34,5 +42,16 @@ __all__ = [
 ]
 
 
-class SimulatedVirtdisk(Creating, Attaching, Information, Maintenance):
+class SimulatedVirtdisk(
+    Creating,
+    Attaching,
+    Dependencies,
+    Information,
+    Settings,
+    Metadata,
+    Maintenance,
+    Mirroring,
+    VhdSets,
+    Scsi,
+):
     """virtdisk.dll over a host. `elevated`: whether the process may attach disks."""

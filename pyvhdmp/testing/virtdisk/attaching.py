@@ -47,6 +47,8 @@ class Attaching(Functions):
         if not opened.allows(right) or (right == _ACCESS.ATTACH_RW and opened.read_only):
             raise CallFailed(constants.ERROR_ACCESS_DENIED)
         require(opened.attachment is None, constants.ERROR_VHD_INVALID_STATE)
+        bottom = opened.chain[-1][1] if opened.chain else opened.image
+        require(not bottom.is_differencing, constants.ERROR_VHD_INVALID_STATE)  # (inferred)
         return self._begin("AttachVirtualDisk", disk, overlapped, self._attach(opened, attachment))
 
     def _attach(self, opened: OpenImage, attachment: Attachment) -> Work:

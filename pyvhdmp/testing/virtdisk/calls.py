@@ -18,7 +18,7 @@ from pyvhdmp.testing.virtdisk.handles import OpenImage
 from pyvhdmp.testing.virtdisk.host import Host, Layer
 from pyvhdmp.testing.virtdisk.images import ISO, TRAILER_SIZE, Image
 
-__all__ = ["Functions", "device_of", "put", "require", "steps", "structure"]
+__all__ = ["Functions", "device_of", "put", "relative_path", "require", "steps", "structure"]
 
 S = TypeVar("S", bound="ctypes.Structure")
 
@@ -57,6 +57,15 @@ def steps(count: int) -> Work:
     """Do nothing, in so many steps: a work begins with it whose doing is its end."""
     for number in range(count + 1):
         yield number, count
+
+
+def relative_path(path: str, from_file: str) -> str:
+    """Return where a file is, seen from another's folder; empty if that is on another drive."""
+    plain, folder = (name.removeprefix("\\\\?\\") for name in (path, ntpath.dirname(from_file)))
+    if ntpath.splitdrive(plain)[0].lower() != ntpath.splitdrive(folder)[0].lower():
+        return ""
+    relative = ntpath.relpath(plain, folder)
+    return relative if relative.startswith("..") else ".\\" + relative
 
 
 class Functions:
@@ -114,6 +123,12 @@ class Functions:
 
         self._host.begin(function, handle, overlapped, alone())
         return constants.ERROR_SUCCESS
+
+    def _require_memory(self, function: str, address: int, length: int) -> None:
+        """Fail the call, and report the caller, unless there is memory where it says so."""
+        if length and not (address and memory.is_mapped(address, length)):
+            self._host.violation(f"{function} was given {address:#x}, where there is no memory")
+            raise CallFailed(constants.ERROR_NOACCESS)
 
     def _new_id(self) -> uuid.UUID:
         """Return an identity that the seed has in store."""

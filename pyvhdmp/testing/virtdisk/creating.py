@@ -25,7 +25,7 @@ from pyvhdmp._win32.virtdisk_structures import (
 )
 from pyvhdmp.testing.kernel import CallFailed
 from pyvhdmp.testing.long_operations import Work
-from pyvhdmp.testing.virtdisk.calls import device_of, put, require, steps, structure
+from pyvhdmp.testing.virtdisk.calls import device_of, put, relative_path, require, steps, structure
 from pyvhdmp.testing.virtdisk.handles import Disk, OpenImage
 from pyvhdmp.testing.virtdisk.host import Layer, copy_through
 from pyvhdmp.testing.virtdisk.images import LIMITS, NO_ID, VHDSET, VHDX, Image
@@ -170,7 +170,7 @@ class Creating(Opening):
             parent_path=wanted.parent,
             parent_id=parent.link_id,
             parent_size=parent.size,
-            relative_parent=_relative(wanted.parent, path),
+            relative_parent=relative_path(wanted.parent, path),
             identifier=NO_ID,
             metadata={},
             tracking={},
@@ -190,12 +190,3 @@ class Creating(Opening):
 
     def _identity(self, wanted: _Wanted) -> uuid.UUID:
         return wanted.disk_id if wanted.disk_id != NO_ID else self._new_id()
-
-
-def _relative(path: str, child: str) -> str:
-    """Return where a parent is, seen from its child's folder; empty on another drive."""
-    plain, folder = (name.removeprefix("\\\\?\\") for name in (path, ntpath.dirname(child)))
-    if ntpath.splitdrive(plain)[0].lower() != ntpath.splitdrive(folder)[0].lower():
-        return ""
-    relative = ntpath.relpath(plain, folder)
-    return relative if relative.startswith("..") else ".\\" + relative

@@ -16,13 +16,16 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_enums as enums
 from pyvhdmp.testing.virtdisk.images import NO_ID, Image
 
-__all__ = ["Attachment", "Disk", "OpenImage"]
+if TYPE_CHECKING:
+    from pyvhdmp.testing.virtdisk.changes import Tracker
+
+__all__ = ["Attachment", "Disk", "OpenImage", "Twin"]
 
 _ACCESS: Final = enums.VIRTUAL_DISK_ACCESS
 _ATTACH: Final = enums.ATTACH_VIRTUAL_DISK_FLAG
@@ -55,8 +58,25 @@ class Attachment:
 
 
 @dataclass(eq=False)
+class Twin:
+    """A file that follows a disk. `is_level`: whether all of the disk has been copied."""
+
+    handle: int
+    path: str
+    existing: bool
+    takes_over: bool = False
+    kind: str = "mirror"
+    is_level: bool = False
+    is_complete: bool = False
+
+
+@dataclass(eq=False)
 class Disk:
-    """An image file that is open. `watchers`: are told which range is written, when it is."""
+    """An image file that is open.
+
+    `watchers`: are told which range is written, when it is. `at_end`: is called when the
+    last handle is closed, unless the power was cut since (`is_lost`).
+    """
 
     path: str
     image: Image
@@ -64,6 +84,10 @@ class Disk:
     attachments: dict[uuid.UUID, Attachment] = field(default_factory=dict)
     is_busy: bool = False
     watchers: list[Callable[[int, int], None]] = field(default_factory=list)
+    tracker: Tracker | None = None
+    twin: Twin | None = None
+    at_end: Callable[[], None] = lambda: None
+    is_lost: bool = False
 
     def changed(self, offset: int, length: int) -> None:
         """A range has been written to."""
@@ -89,6 +113,7 @@ class OpenImage:
     guid: uuid.UUID = NO_ID
     chain: list[tuple[str, Image]] = field(default_factory=list)
     write_depth: int = 1
+    without_parents: bool = False
     custom_chain: bool = False
 
     @property
@@ -189,4 +214,6 @@ class OpenImage:
                 return True
             del self.disk.attachments[self.guid]
         self.disk.handles.remove(self)
+        if not self.disk.handles and not self.disk.is_lost:
+            self.disk.at_end()
         return False

@@ -9,7 +9,7 @@ from pyvhdmp.testing.long_operations import Work
 from pyvhdmp.testing.virtdisk.handles import OpenImage
 from pyvhdmp.testing.virtdisk.images import TRAILER_SIZE, Image
 
-__all__ = ["SECTOR", "Content", "Host", "Layer", "copy_through", "read_through"]
+__all__ = ["SECTOR", "Content", "Host", "Layer", "copy_own", "copy_through", "read_through"]
 
 SECTOR: Final = 512
 """What is known to be written or not, in bytes."""
@@ -43,6 +43,9 @@ class Content(Protocol):
 
 class Host(Protocol):
     """Where images lie. Each member raises `CallFailed`."""
+
+    sees_writes: bool
+    """Whether a disk's watchers are told of every write to it."""
 
     def tail(self, path: str, length: int = TRAILER_SIZE) -> tuple[bytes, int]:
         """Return the last bytes of a file, at most `length`, and its size."""
@@ -82,14 +85,35 @@ class Host(Protocol):
     def reads(self, handle: int) -> None:
         """The disk behind a handle has one more parent."""
 
+    def hold(self, handle: int, path: str) -> None:
+        """The disk behind a handle uses another file from now on, too."""
+
+    def let_go(self, handle: int, path: str) -> None:
+        """It does so no more."""
+
+    def move(self, handle: int, path: str) -> None:
+        """Every handle to the disk is to be one to another file with the same content."""
+
     def detached(self, handle: int) -> None:
         """The disk is no longer attached: what is in flight fails."""
 
     def opened(self) -> list[OpenImage]:
         """Return what is open, permanent attachments without a handle among it."""
 
+    def drive(self, handle: int) -> OpenImage:
+        """Return the disk behind a handle to a drive."""
+
+    def violation(self, text: str) -> None:
+        """The caller has done what it must not."""
+
     def begin(self, function: str, handle: int, overlapped: int, work: Work) -> None:
         """Begin a long operation. Return if it is done, raise `CallFailed` with the code if not."""
+
+    def go_on(self, handle: int) -> None:
+        """What a long operation waits for has come."""
+
+    def pause(self) -> None:
+        """Let a little time pass: who asks again and again is to see something happen."""
 
     def progress(self, handle: int, overlapped: int) -> tuple[int, int, int]:
         """Return the code of a long operation, and how far it is of how much."""
@@ -120,6 +144,21 @@ def copy_through(source: Sequence[Layer], target: Content) -> Work:
             target.write(start, data)
     target.flush()
     total = max(1, len(starts))
+    yield total, total
+
+
+def copy_own(source: Content, target: Content, size: int) -> Work:
+    """Copy what one file holds itself to another, and nothing that it does not, piece by piece."""
+    pieces = [
+        (at, min(_PIECE, offset + length - at))
+        for offset, length in source.written(size)
+        for at in range(offset, offset + length, _PIECE)
+    ]
+    for number, (offset, length) in enumerate(pieces):
+        yield number, len(pieces)
+        target.write(offset, source.read(offset, length))
+    target.flush()
+    total = max(1, len(pieces))
     yield total, total
 
 

@@ -24,6 +24,7 @@ from pyvhdmp._win32.virtdisk_structures import (
 )
 from pyvhdmp.testing.long_operations import Work
 from pyvhdmp.testing.virtdisk.calls import Functions, put, require, steps, structure
+from pyvhdmp.testing.virtdisk.changes import Tracker
 from pyvhdmp.testing.virtdisk.handles import OpenImage
 
 __all__ = ["Maintenance"]
@@ -107,8 +108,16 @@ class Maintenance(Functions):
             self._host.rewrite(path, image, larger, opened)
             opened.chain[target - 1] = path, larger
         into = self._host.content(path, opened, write=True)
+        tracker = Tracker.load(image.tracking) if image.tracking else None
         for child_path, child in reversed(files[source:target]):
             content = self._host.content(child_path, opened)
             for offset, length in content.written(child.size):
                 into.write(offset, content.read(offset, length))
+                if tracker is not None:
+                    tracker.changed(offset, length)
         into.flush()
+        if tracker is not None:
+            before = opened.chain[target - 1][1]
+            tracked = dataclasses.replace(before, tracking=tracker.save(complete=True))
+            self._host.rewrite(path, before, tracked, opened)
+            opened.chain[target - 1] = path, tracked

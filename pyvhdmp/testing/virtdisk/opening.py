@@ -5,13 +5,15 @@ Rules:
 1. Parameters of version 2 and 3 want an access mask of NONE, those of version 1 another.
 2. A chain ends with a disk that has no parent. Each parent is found where its child says,
    by the whole path first, and must have the identity that the child knows.
-3. A parent is open for reading while its child is; the first of them for writing too, if
+3. A snapshot of a VHD set is opened by version 3, its id, and the path of the set.
+4. A parent is open for reading while its child is; the first of them for writing too, if
    version 1 asks for a depth of more than one.
 """
 
 from __future__ import annotations
 
 import ntpath
+import uuid
 
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_enums as enums
@@ -21,9 +23,11 @@ from pyvhdmp._win32.virtdisk_structures import (
     VIRTUAL_STORAGE_TYPE,
 )
 from pyvhdmp.testing.kernel import CallFailed
-from pyvhdmp.testing.virtdisk.calls import Functions, device_of, put, require, structure
+from pyvhdmp.testing.virtdisk.calls import device_of, put, require, structure
+from pyvhdmp.testing.virtdisk.changes import Changes
 from pyvhdmp.testing.virtdisk.handles import Disk, OpenImage
 from pyvhdmp.testing.virtdisk.images import ISO, NO_ID, Image
+from pyvhdmp.testing.virtdisk.vhd_sets import snapshot_of
 
 __all__ = ["Opening"]
 
@@ -33,7 +37,7 @@ _VERSION = enums.OPEN_VIRTUAL_DISK_VERSION
 _MISSING = (constants.ERROR_FILE_NOT_FOUND, constants.ERROR_PATH_NOT_FOUND)
 
 
-class Opening(Functions):
+class Opening(Changes):
     """Open what is there."""
 
     def OpenVirtualDisk(
@@ -51,13 +55,21 @@ class Opening(Functions):
         image = self._image(path, device)
         if device not in (enums.VIRTUAL_STORAGE_TYPE_DEVICE_UNKNOWN, image.device):
             raise CallFailed(constants.ERROR_FILE_CORRUPT)
+        snapshot = _snapshot(parameters)
+        writeable = True
+        if snapshot != NO_ID:
+            path, writeable = snapshot_of(image, snapshot)
+            image = self._image(path)
         disk = self._disk(path, image)
         opened = self._asked(disk, parameters, access_mask)
+        opened.read_only |= not writeable
+        opened.info_only |= bool(flags & _FLAG.VHDSET_FILE_ONLY)
         opened.cached = bool(flags & _FLAG.CACHED_IO)
+        opened.without_parents = bool(flags & _FLAG.NO_PARENTS)
         opened.custom_chain = bool(flags & _FLAG.CUSTOM_DIFF_CHAIN)
         if image.device == ISO:
             require(opened.version == _VERSION.VERSION_1 and opened.read_only)
-        if not (flags & _FLAG.NO_PARENTS or opened.custom_chain):
+        if not (opened.without_parents or opened.custom_chain):
             opened.chain = self._chain(disk.path, image)
         require(opened.write_depth <= 1 + len(opened.chain))
         put(handle, HANDLE_CELL(self._open(opened)))
@@ -88,16 +100,13 @@ class Opening(Functions):
             require(access_mask != _ACCESS.NONE)
             return self._with_mask(disk, access_mask, asked.Version1.RWDepth)
         require(version in (_VERSION.VERSION_2, _VERSION.VERSION_3) and access_mask == _ACCESS.NONE)
-        opened = OpenImage(
+        return OpenImage(
             disk,
             version,
             read_only=bool(asked.Version2.ReadOnly),
             info_only=bool(asked.Version2.GetInfoOnly),
             guid=asked.Version2.ResiliencyGuid.uuid(),
         )
-        if version == _VERSION.VERSION_3 and asked.Version3.SnapshotId.uuid() != NO_ID:
-            self._turn_to_snapshot(opened, asked.Version3.SnapshotId.uuid())
-        return opened
 
     @staticmethod
     def _with_mask(disk: Disk, mask: int, depth: int) -> OpenImage:
@@ -105,9 +114,6 @@ class Opening(Functions):
         writes = _ACCESS.ATTACH_RW | _ACCESS.METAOPS | _ACCESS.CREATE
         read_only = not (mask & writes and depth)
         return OpenImage(disk, _VERSION.VERSION_1, mask, read_only, write_depth=max(1, depth))
-
-    def _turn_to_snapshot(self, opened: OpenImage, snapshot: object) -> None:
-        raise CallFailed(constants.ERROR_NOT_SUPPORTED)
 
     # -- For all that opens -------------------------------------------------------
 
@@ -122,6 +128,7 @@ class Opening(Functions):
         """Return a new handle."""
         handle = self._host.open(opened)
         opened.disk.handles.append(opened)
+        self._resume_tracking(opened)
         return handle
 
     def _chain(self, path: str, image: Image) -> list[tuple[str, Image]]:
@@ -145,6 +152,15 @@ class Opening(Functions):
                 if failure.code not in _MISSING:
                     raise
         raise CallFailed(constants.ERROR_VHD_PARENT_VHD_NOT_FOUND)
+
+
+def _snapshot(parameters: int) -> uuid.UUID:
+    """Return which snapshot of a set is asked for, if one is."""
+    if parameters:
+        asked = structure(OPEN_VIRTUAL_DISK_PARAMETERS, parameters)
+        if asked.Version == _VERSION.VERSION_3:
+            return asked.Version3.SnapshotId.uuid()
+    return NO_ID
 
 
 def _key(path: str) -> str:

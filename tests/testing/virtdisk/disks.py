@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import uuid
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pyvhdmp import _win32
 from pyvhdmp._win32 import constants
@@ -41,7 +41,7 @@ class Disks:
         self.machine = machine
         self.windows = _win32.current()
         self.virtdisk, self.kernel32 = self.windows.virtdisk, self.windows.kernel32
-        self._handles: list[int] = []
+        self.handles: list[int] = []
         self._kept: list[object] = []
 
     def __enter__(self) -> Self:
@@ -53,7 +53,7 @@ class Disks:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for handle in self._handles:
+        for handle in self.handles:
             self.kernel32.CloseHandle(handle)
 
     # -- Handles ------------------------------------------------------------------
@@ -87,12 +87,12 @@ class Disks:
             address_of(kind), path, mask, flags, address_of(asked), address_of(cell)
         )
         if code == 0:
-            self._handles.append(cell.Value)
+            self.handles.append(cell.Value)
         return code, cell.Value
 
-    def open(self, path: str, **how: int) -> int:
+    def open(self, path: str, **how: Any) -> int:
         """Return a handle to a disk."""
-        code, handle = self.opened(path, **how)  # type: ignore[arg-type]  # bools are ints
+        code, handle = self.opened(path, **how)
         assert code == 0
         return handle
 
@@ -131,25 +131,40 @@ class Disks:
             address_of(cell),
         )
         if code in (0, PENDING):
-            self._handles.append(cell.Value)
+            self.handles.append(cell.Value)
         return code, cell.Value
 
-    def create(self, path: str, size: int = 0, **how: int | str) -> int:
+    def create(self, path: str, size: int = 0, **how: Any) -> int:
         """Return a handle to a new disk."""
-        code, handle = self.created(path, size, **how)  # type: ignore[arg-type]  # one by one
+        code, handle = self.created(path, size, **how)
         assert code == 0
         return handle
 
-    def make(self, path: str, size: int = 0, **how: int | str) -> None:
+    def make(self, path: str, size: int = 0, **how: Any) -> None:
         """Create a disk, and close it."""
         self.close(self.create(path, size, **how))
 
     def close(self, handle: int) -> None:
-        self._handles.remove(handle)
+        self.handles.remove(handle)
         assert self.kernel32.CloseHandle(handle)
 
     def attach(self, handle: int, flags: int = RAW, parameters: int = 0) -> int:
         return self.virtdisk.AttachVirtualDisk(handle, 0, flags, 0, parameters, 0)
+
+    def drive(self, path: str) -> int:
+        """Return a handle to a drive."""
+        handle = self.kernel32.CreateFileW(
+            path,
+            constants.GENERIC_READ | constants.GENERIC_WRITE,
+            3,
+            0,
+            constants.OPEN_EXISTING,
+            constants.FILE_FLAG_OVERLAPPED,
+            0,
+        )
+        assert handle != constants.INVALID_HANDLE_VALUE
+        self.handles.append(handle)
+        return handle
 
     # -- What is asked ------------------------------------------------------------
 
@@ -213,7 +228,7 @@ class Disks:
 
     def event(self, *, manual_reset: bool = True) -> int:
         handle = self.kernel32.CreateEventW(0, manual_reset, 0, 0)
-        self._handles.append(handle)
+        self.handles.append(handle)
         return handle
 
     def overlapped(self) -> Overlapped:

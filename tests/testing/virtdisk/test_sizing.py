@@ -124,6 +124,14 @@ def test_a_disk_ends_safely_where_its_partitions_do(disks: Disks, table: bytes, 
     assert disks.resize(handle, safe) == 0
 
 
+def test_a_disk_that_has_grown_can_go_back_to_what_it_was(disks: Disks) -> None:
+    handle = disks.create(A, 4 * MIB)
+    for size in (6, 8):
+        assert disks.resize(handle, size * MIB) == 0
+    assert disks.resize(handle, 0, flags=SMALLEST) == 0
+    assert disks.size(handle) == 3 * MIB
+
+
 def test_a_disk_is_resized_under_its_reader(disks: Disks) -> None:
     disks.make(A, 4 * MIB)
     data = disks.open(A, guid=7)

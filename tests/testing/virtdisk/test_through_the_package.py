@@ -1,0 +1,54 @@
+"""What the package makes of the simulation: its disks, and operations with a thread each."""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import CancelledError
+from contextlib import suppress
+
+import pytest
+
+from pyvhdmp import VirtualDisk, open_disk
+from pyvhdmp.testing import SimulatedWindows
+from tests.testing.virtdisk.disks import MIB
+
+SECONDS = 30
+
+
+def program(seed: int) -> list[str]:
+    """Use operations of every kind, wait for some and cancel others; return the trace."""
+    with SimulatedWindows(seed) as windows:
+        VirtualDisk.create_dynamic("a.vhdx", 8 * MIB).close()
+        with open_disk("a.vhdx") as disk:
+            for at in range(0, 8 * 2048, 2048):
+                disk.write(at, b"\x11" * 4096).result(SECONDS)
+            disk.unmap(0, 4096).result(SECONDS)
+        with VirtualDisk.open("a.vhdx") as virtual:
+            virtual.resize(16 * MIB).result(SECONDS)
+            virtual.compact().result(SECONDS)
+            cancelled = virtual.expand(32 * MIB)
+            cancelled.cancel()
+            with suppress(CancelledError):
+                cancelled.result(SECONDS)
+            mirror = virtual.mirror("b.vhdx")
+            for _ in itertools.count():
+                with suppress(OSError):
+                    virtual.break_mirror()
+                    break
+            mirror.result(SECONDS)
+        VirtualDisk.create_differencing("c.vhdx", "b.vhdx").close()
+        with VirtualDisk.open("c.vhdx") as child:
+            child.merge().result(SECONDS)
+        with open_disk("c.vhdx") as disk:
+            assert disk.read(4096, 8).result(SECONDS) == b"\x11" * 4096
+            assert disk.read(0, 8).result(SECONDS) == bytes(4096)
+        return windows.trace
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_seed_leads_to_the_same_operations_twice(seed: int) -> None:
+    assert program(seed) == program(seed)
+
+
+def test_another_seed_leads_to_others() -> None:
+    assert len({tuple(program(seed)) for seed in range(4)}) == 4
