@@ -21,6 +21,7 @@ import contextlib
 import os
 import threading
 import uuid
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -32,14 +33,14 @@ from pyvhdmp.disk.probe import takes_pages
 from pyvhdmp.disk.resize import ResizeWatch
 from pyvhdmp.disk.unmap import UnmapQueue
 from pyvhdmp.overlapped import OverlappedFile
-from pyvhdmp.virtual_disk import VirtualDisk
+from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskType
 from pyvhdmp.virtual_disk.questions import virtual_size
 from pyvhdmp.virtual_disk.scsi import UnmapLimits, unmap_limits
 
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["NewVirtualImage", "VhdmpDisk"]
+__all__ = ["NewVirtualImage", "VhdmpDisk", "check_vhdmp"]
 
 _NO_SCSI: Final = (
     constants.ERROR_INVALID_FUNCTION,
@@ -211,16 +212,32 @@ class VhdmpDisk(Disk):
 
 
 class NewVirtualImage:
-    """A dynamic virtual disk being made: `disk` can be written at once, see rule 4."""
+    """A virtual disk being made: `disk` can be written at once, see rule 4."""
 
     def __init__(
-        self, path: str, size: int, *, sector_size: int, port: CompletionPort | None = None
+        self,
+        path: str,
+        size: int,
+        *,
+        disk_type: VirtualDiskType = VirtualDiskType.DYNAMIC,
+        sector_size: int = 512,
+        parent: str | None = None,
+        port: CompletionPort | None = None,
+        report: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Make the file, a disk of `size` bytes of zeros, in the place of one that is there."""
+        """Make the file, a disk of `size` bytes of zeros, in the place of one that is there.
+
+        A differencing one has all that from its `parent` instead. `report`: how far it is.
+        """
         windows = current()
         files.delete_file(windows, path)  # CreateVirtualDisk overwrites nothing
-        _check_driver(path)
-        new = VirtualDisk.create_dynamic(path, size, sector_size=sector_size)
+        if parent is not None:
+            new = VirtualDisk.create_differencing(path, parent)
+        elif disk_type is VirtualDiskType.FIXED:
+            making = VirtualDisk.begin_create_fixed(path, size, sector_size=sector_size)
+            new = making.follow(report)
+        else:
+            new = VirtualDisk.create_dynamic(path, size, sector_size=sector_size)
         try:
             try:
                 new.attach_raw()
@@ -237,7 +254,7 @@ class NewVirtualImage:
         self.disk.sync_cache().result()
 
 
-def _check_driver(missing: str) -> None:
+def check_vhdmp(missing: str) -> None:
     """Raise if there is no VHDMP, by opening a disk that is not there.
 
     CreateVirtualDisk must not find it out: on Wine, which lacks it, that ends the process.
