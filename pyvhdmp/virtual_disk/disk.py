@@ -184,7 +184,7 @@ class VirtualDisk:
         """Add the places where the missing parent of a disk was looked for, if it tells."""
         try:
             with cls.open(name, info_only=True, no_parents=True) as disk:
-                places = disk.info.parent_candidates
+                _, places = questions.parent_location(disk.windows, disk.handle, name)
         except OSError:
             return
         if places:
