@@ -21,7 +21,16 @@ from pyvhdmp.cli.text import format_size
 from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskInfo
 
-__all__ = ["compact", "merge", "resize"]
+__all__ = ["compact", "merge", "resize", "wrong_resize"]
+
+
+def wrong_resize(options: argparse.Namespace) -> str | None:
+    """Return what is wrong with options of ``resize`` that do not go together."""
+    if options.smallest and (options.size is not None or options.allow_unsafe):
+        return "--smallest goes with neither SIZE nor --allow-unsafe"
+    if not options.smallest and options.size is None:
+        return "the following arguments are required: SIZE (or --smallest)"
+    return None
 
 
 def resize(options: argparse.Namespace) -> int:
