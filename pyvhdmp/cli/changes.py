@@ -42,7 +42,7 @@ def resize(options: argparse.Namespace) -> int:
     ):
         with VirtualDisk.open(path) as disk:
             before = disk.info
-            course.state = lambda: _size_now(path)
+            course.begin(lambda: _size_now(path), lambda: _size_now(path))
             if options.smallest:
                 operation = disk.resize_to_smallest()
             else:
@@ -69,7 +69,7 @@ def compact(options: argparse.Namespace) -> int:
     ):
         with VirtualDisk.open(path) as disk:
             before = disk.info
-            course.state = lambda: _room_now(path, before)
+            course.begin(lambda: _room_now(path, before), lambda: _room_now(path, before))
             disk.compact(
                 zero_scan=not options.no_zero_scan, block_moves=not options.no_block_moves
             ).follow(progress.share("compacting"))
@@ -97,14 +97,14 @@ def merge(options: argparse.Namespace) -> int:
             if depth >= len(chain):
                 raise InvalidInputError.because(_too_short(len(chain) - 1), path)
             merged, target = [one.path for one in chain[:depth]], chain[depth].path
-            course.state = lambda: _keep([*merged, target])
+            course.begin(lambda: _keep([*merged, target]), lambda: f"{target} holds the content")
             operation = disk.merge(source_depth=1, target_depth=depth + 1)
             try:
                 operation.follow(progress.share("merging"))
             except OSError as error:
                 error.add_note(f"As for what there is: {_keep([*merged, target])}.")
                 raise
-            course.done(lambda: f"{target} holds the content")
+            course.done()
         if options.delete:
             _delete(merged, target)
         after = _info(target)
