@@ -261,7 +261,7 @@ def test_a_differencing_source_is_copied_with_what_its_parents_hold(
     assert driver.files["out.img"] == b"\x02" * 512 + driver.files["in.img"][512:]
 
 
-@pytest.mark.parametrize(("queue_depth", "io_size"), [(1, 4096), (4, 64 << 10), (32, 1 << 20)])
+@pytest.mark.parametrize(("queue_depth", "io_size"), [(1, 256 << 10), (4, 64 << 10), (32, 1 << 20)])
 @pytest.mark.parametrize("target", ["out.vhdx", "out.avhdx"])
 def test_a_copy_with_a_parent_holds_only_what_differs(
     driver: SimulatedWindows, target: str, queue_depth: int, io_size: int
