@@ -18,6 +18,7 @@ from pyvhdmp.cli.interrupts import telling
 from pyvhdmp.cli.output import print_json, print_text
 from pyvhdmp.cli.progress import ProgressLine
 from pyvhdmp.cli.text import format_size
+from pyvhdmp.disk import open_virtual_disk
 from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskInfo
 
@@ -40,7 +41,7 @@ def resize(options: argparse.Namespace) -> int:
         telling("resize", lambda: f"{path} is as it was") as course,
         ProgressLine() as progress,
     ):
-        with VirtualDisk.open(path) as disk:
+        with open_virtual_disk(path) as disk:
             before = disk.info
             course.begin(lambda: _size_now(path), lambda: _size_now(path))
             if options.smallest:
@@ -67,7 +68,7 @@ def compact(options: argparse.Namespace) -> int:
         telling("compact", lambda: f"{path} is as it was") as course,
         ProgressLine() as progress,
     ):
-        with VirtualDisk.open(path) as disk:
+        with open_virtual_disk(path) as disk:
             before = disk.info
             course.begin(lambda: _room_now(path, before), lambda: _room_now(path, before))
             disk.compact(
@@ -92,7 +93,7 @@ def merge(options: argparse.Namespace) -> int:
         telling("merge", lambda: f"{path} is as it was") as course,
         ProgressLine() as progress,
     ):
-        with VirtualDisk.open(path) as disk:
+        with open_virtual_disk(path) as disk:
             chain = disk.chain
             if depth >= len(chain):
                 raise InvalidInputError.because(_too_short(len(chain) - 1), path)

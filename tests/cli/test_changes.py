@@ -280,10 +280,19 @@ def test_ctrl_c_after_a_merge_is_too_late_and_says_where_the_content_is(
 
 
 @pytest.mark.parametrize("command", [["resize", "8M"], ["compact"], ["merge"]])
+def test_without_vhdmp_they_say_so(disk: SimulatedWindows, run: Run, command: list[str]) -> None:
+    disk.vhdmp = False
+    name, *rest = command
+    need = "a.vhdx: this needs Windows' VHDMP driver, which does not work here: "
+    assert run(name, "a.vhdx", *rest).error.startswith(need)
+    assert "(Windows error 2)" in run(name, "none.vhdx", *rest).error
+
+
+@pytest.mark.parametrize("command", [["resize", "8M"], ["compact"], ["merge"]])
 def test_ctrl_c_before_anything_was_begun_leaves_all_as_it_was(
     vhdmp: SimulatedWindows, run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(VirtualDisk, "open", interrupted)
