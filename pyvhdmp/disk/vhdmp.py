@@ -26,12 +26,12 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from pyvhdmp import files
-from pyvhdmp._win32 import current
+from pyvhdmp._win32 import constants, current
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.base import Disk, UnmapBehavior
 from pyvhdmp.disk.probe import takes_pages
 from pyvhdmp.disk.resize import ResizeWatch
-from pyvhdmp.disk.unmap import Unmap
+from pyvhdmp.disk.unmap import UnmapQueue
 from pyvhdmp.overlapped import OverlappedFile
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskType
 from pyvhdmp.virtual_disk.questions import virtual_size
@@ -41,6 +41,16 @@ if TYPE_CHECKING:
     from typing import Self
 
 __all__ = ["NewVirtualImage", "VhdmpDisk", "check_vhdmp"]
+
+_NO_SCSI: Final = (
+    constants.ERROR_INVALID_FUNCTION,
+    constants.ERROR_ACCESS_DENIED,
+    constants.ERROR_NOT_SUPPORTED,
+    constants.ERROR_INVALID_PARAMETER,
+    constants.ERROR_CALL_NOT_IMPLEMENTED,
+    constants.ERROR_VIRTDISK_NOT_VIRTUAL_DISK,
+)
+"""What a Windows, or a handle, answers that takes no SCSI commands."""
 
 
 class VhdmpDisk(Disk):
@@ -76,6 +86,7 @@ class VhdmpDisk(Disk):
             unmap_behavior=UnmapBehavior.IGNORED,
         )
         self._resize_watch = ResizeWatch(self._count_sectors)
+        self._unmaps = UnmapQueue(file, path, self._ask_unmap_limits)
         self._unmap_limits: UnmapLimits | None = None
         self._unmap_lock = threading.Lock()
         self._unmap_asked = False
@@ -154,7 +165,8 @@ class VhdmpDisk(Disk):
 
         UNSPECIFIED where the disk says that it takes UNMAP: blocks that are given up whole read
         as zeros, and the edges keep what they hold. IGNORED where it does not, or where
-        Windows has no way to ask. Raises `ValueError` if that was not asked before it was closed.
+        Windows has no way to ask. Raises `ValueError` if that was not asked before it was closed,
+        and the `OSError` of RawSCSIVirtualDisk.
         """
         if not self._unmap_asked:
             question = _Question()
@@ -166,15 +178,18 @@ class VhdmpDisk(Disk):
         return UnmapBehavior.UNSPECIFIED if self._unmap_limits else UnmapBehavior.IGNORED
 
     def _unmap(self, sector: int, count: int) -> Future[None]:
-        return Unmap(self._file, self._path, sector, count, self._ask_unmap_limits).start()
+        return self._unmaps.unmap(sector, count)
 
     def _ask_unmap_limits(self) -> UnmapLimits | None:
         """Return what the disk takes. Asked once, by whoever has the file entered."""
         with self._unmap_lock:
             if not self._unmap_asked:
                 windows, handle = self._file.port.windows, self._file.handle
-                with contextlib.suppress(OSError):  # a Windows without RawSCSIVirtualDisk
+                try:
                     self._unmap_limits = unmap_limits(windows, handle, self._path)
+                except OSError as error:
+                    if getattr(error, "winerror", None) not in _NO_SCSI:
+                        raise
                 self._unmap_asked = True
             return self._unmap_limits
 

@@ -234,7 +234,8 @@ class IoManager:
         kernel.note(f"{name}: {file.name}, {what}")
         later = later or draw.error
         at_once = 0 if later else draw.immediate_error
-        if draw.at_once and length and action is Action.READ and self._is_past_end(file, offset):
+        is_read = bool(length) and action is Action.READ
+        if draw.at_once and is_read and not later and self._is_past_end(file, offset):
             raise CallFailed(constants.ERROR_HANDLE_EOF)  # or else a packet says so
         self.faults_injected += bool(at_once or later or draw.warning) + draw.stray
         if at_once:

@@ -33,7 +33,7 @@ _ENTRIES_AT: Final = 8
 class StorageDependency:
     """A virtual disk that something lies on.
 
-    `level`: 1 for the nearest, more for the disks below that. `device`: the attached disk,
+    `level`: the larger, the further down. `device`: the attached disk,
     such as ``\\\\?\\PhysicalDrive3``. `host_volume`: where its file is, and `path` the file
     there, relative to that volume (`volume`). `flags`: Windows' DEPENDENT_DISK_FLAG.
     """

@@ -10,7 +10,16 @@ from pyvhdmp._win32 import constants
 from pyvhdmp._win32.structures import FILE_ZERO_DATA_STRUCT
 from pyvhdmp.buffers import PAGE_SIZE, Block
 from pyvhdmp.testing import SimulatedWindows, set_last_error, substituted
-from tests.testing.program import BUFFERED, READ, Overlapped, Packet, Program, content, segments
+from tests.testing.program import (
+    BUFFERED,
+    READ,
+    Overlapped,
+    Packet,
+    Program,
+    content,
+    running,
+    segments,
+)
 
 END_OF_FILE = 0xC0000011
 CANCELLED = 0xC0000120
@@ -61,6 +70,18 @@ def test_a_read_behind_the_end_ends_with_end_of_file(program: Program, offset: i
     assert overlapped.result == (END_OF_FILE, 0)
     to_dos = program.windows.ntdll.RtlNtStatusToDosError
     assert to_dos(END_OF_FILE) == constants.ERROR_HANDLE_EOF
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_planned_failure_strikes_a_read_behind_the_end_as_well(seed: int) -> None:
+    with running(seed) as program:
+        handle, block = program.open("disk.img"), Block(PAGE_SIZE)
+        program.machine.fail_next("ReadFile", constants.ERROR_CRC, pending=True)
+        overlapped = Overlapped(65536)
+        assert program.begin("ReadFile", handle, block.address, 512, overlapped) in (0, PENDING)
+        program.machine.run_until_idle()
+        assert program.windows.ntdll.RtlNtStatusToDosError(overlapped.result[0]) == 23
+        assert program.machine.faults_injected == 1
 
 
 def test_a_read_over_the_end_is_short_and_a_write_extends(program: Program) -> None:
