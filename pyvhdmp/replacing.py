@@ -42,7 +42,11 @@ def replacing(target: str, partial: str, *, force: bool) -> Iterator[None]:
     `force`: in the place of one that is there. An error that names `partial` names `target`.
     """
     windows = current()
-    files.delete_file(windows, partial)  # of one that was killed
+    try:
+        files.delete_file(windows, partial)  # of one that was killed
+    except FileNotFoundError as error:  # it is the folder that is missing
+        error.filename = target
+        raise
     is_moving = False
     try:
         yield

@@ -212,6 +212,122 @@ def test_a_raw_image_goes_into_a_dynamic_vhdx_and_back(
     assert sorted(names) == sorted([name, "back.img", "in.img"])
 
 
+@pytest.fixture
+def driver() -> Iterator[SimulatedWindows]:
+    """A simulated Windows with VHDMP, whatever this runs on."""
+    with SimulatedWindows(7) as simulation:
+        simulation.files["in.img"] = bytes(4 * MIB) + b"\x01" * MIB + bytes(3 * MIB)
+        yield simulation
+
+
+@pytest.mark.parametrize(
+    ("target", "disk_type", "made"),
+    [
+        ("out.vhd", None, "fixed"),
+        ("out.vhd", VirtualDiskType.FIXED, "fixed"),
+        ("out.vhd", VirtualDiskType.DYNAMIC, "dynamic"),
+        ("out.vhdx", None, "dynamic"),
+        ("out.vhdx", VirtualDiskType.DYNAMIC, "dynamic"),
+        ("out.vhdx", VirtualDiskType.FIXED, "fixed"),
+    ],
+)
+def test_a_copy_makes_each_type_of_disk_and_dynamic_ones_stay_small(
+    driver: SimulatedWindows, target: str, disk_type: VirtualDiskType | None, made: str
+) -> None:
+    result = copy_image("in.img", target, disk_type=disk_type, verify=True)
+    assert result.target_type == made
+    assert (result.bytes_zero, result.bytes_same) == (7 * MIB, 0)
+    with VirtualDisk.open(target, info_only=True) as disk:
+        info = disk.info
+    assert info.disk_type is not None
+    assert (info.disk_type.value, info.virtual_size) == (made, 8 * MIB)
+    assert (info.physical_size < 2 * MIB) == (made == "dynamic")
+    copy_image(target, "back.img")
+    assert driver.files["back.img"] == driver.files["in.img"]
+    assert compare_images("in.img", target) is None
+
+
+@pytest.mark.parametrize("source", ["base.vhd", "base.vhdx"])
+def test_a_differencing_source_is_copied_with_what_its_parents_hold(
+    driver: SimulatedWindows, source: str
+) -> None:
+    copy_image("in.img", source, disk_type=VirtualDiskType.DYNAMIC)
+    child = "child" + source[4:]
+    VirtualDisk.create_differencing(child, source).close()
+    with open_disk(child) as disk:
+        disk.write(0, b"\x02" * 512).result()
+    result = copy_image(child, "out.img", verify=True)
+    assert result.target_type == "raw"
+    assert driver.files["out.img"] == b"\x02" * 512 + driver.files["in.img"][512:]
+
+
+@pytest.mark.parametrize(("queue_depth", "io_size"), [(1, 256 << 10), (4, 64 << 10), (32, 1 << 20)])
+@pytest.mark.parametrize("target", ["out.vhdx", "out.avhdx"])
+def test_a_copy_with_a_parent_holds_only_what_differs(
+    driver: SimulatedWindows, target: str, queue_depth: int, io_size: int
+) -> None:
+    copy_image("in.img", "base.vhdx")
+    content = bytearray(driver.files["in.img"])
+    content[0:512] = b"\x02" * 512
+    content[4 * MIB : 5 * MIB] = bytes(MIB)  # zeros where the parent has none
+    driver.files["in.img"] = bytes(content)
+    copy = partial(copy_image, queue_depth=queue_depth, io_size=io_size)
+    result = copy("in.img", target, parent="base.vhdx", verify=True)
+    assert result.target_type == "differencing"
+    assert result.bytes_zero == 0
+    assert result.bytes_same == 8 * MIB - max(io_size, 512) - MIB
+    with VirtualDisk.open(target, info_only=True) as disk:
+        assert disk.info.parent_path == "C:\\base.vhdx"
+    assert compare_images("in.img", target) is None
+
+
+def test_a_parent_of_another_size_or_of_none_is_refused(driver: SimulatedWindows) -> None:
+    VirtualDisk.create_dynamic("base.vhdx", 16 * MIB).close()
+    with pytest.raises(InvalidInputError, match="8388608 bytes, not 16777216") as caught:
+        copy_image("in.img", "out.avhdx", parent="base.vhdx")
+    assert caught.value.filename == "base.vhdx"
+    with pytest.raises(FileNotFoundError) as missing:
+        copy_image("in.img", "out.avhdx", parent="none.vhdx")
+    assert missing.value.filename == "none.vhdx"
+    with pytest.raises(InvalidInputError, match=r"must be a \.vhd, \.avhd, "):
+        copy_image("in.img", "out.img", parent="base.vhdx")
+    with pytest.raises(InvalidInputError, match="same file"):
+        copy_image("in.img", "base.vhdx", parent="base.vhdx", force=True)
+    assert sorted(driver.files) == ["C:\\base.vhdx", "C:\\in.img"]
+
+
+@pytest.mark.parametrize(
+    ("target", "disk_type", "complaint"),
+    [
+        ("out.img", VirtualDiskType.FIXED, "a raw image cannot be fixed"),
+        ("out.img", VirtualDiskType.DYNAMIC, "a raw image cannot be dynamic"),
+        ("out.vhdx", VirtualDiskType.DIFFERENCING, "must have a parent"),
+    ],
+)
+def test_a_type_that_a_name_cannot_have_is_refused(
+    driver: SimulatedWindows, target: str, disk_type: VirtualDiskType, complaint: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=complaint):
+        copy_image("in.img", target, disk_type=disk_type)
+    assert list(driver.files) == ["C:\\in.img"]
+
+
+def test_ctrl_c_while_a_fixed_vhdx_is_allocated_leaves_nothing() -> None:
+    phases = set()
+    for seed in range(12):
+        with SimulatedWindows(seed) as simulation:
+            simulation.files["in.img"] = b"\x01" * 4 * MIB
+
+            def interrupt(phase: str, done: int, total: int) -> None:
+                phases.add(phase)
+                raise KeyboardInterrupt
+
+            with pytest.raises(KeyboardInterrupt):
+                copy_image("in.img", "out.vhdx", disk_type=VirtualDiskType.FIXED, report=interrupt)
+            assert list(simulation.files) == ["C:\\in.img"]
+    assert "allocating" in phases
+
+
 @pytest.mark.usefixtures("vhdmp")
 def test_zeros_take_no_room_in_a_new_vhdx(
     machine: SimulatedWindows | None, tmp_path: FilePath

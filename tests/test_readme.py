@@ -57,3 +57,18 @@ def test_every_member_in_the_table_exists() -> None:
     assert {"read_vectored", "sync_cache", "close"} <= set(members)
     for member in members:
         assert callable(getattr(Disk, member))
+
+
+def test_every_command_is_in_the_table_and_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    from pyvhdmp.cli import main
+
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    known = set(re.findall(r"^    (\w+) ", capsys.readouterr().out, re.MULTILINE))
+    rows = re.findall(
+        r"^\| (`[a-z].*?) \|", README.split("## On the command line")[1], re.MULTILINE
+    )
+    shown = {name for row in rows[: len(known)] for name in re.findall(r"`(\w+)", row)}
+    assert known <= shown
+    used = set(re.findall(r"^\$ pyvhdmp (\w+)", README, re.MULTILINE))
+    assert used <= known

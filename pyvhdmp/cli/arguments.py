@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NoReturn, TypeAlias
 
 import pyvhdmp
@@ -23,6 +23,20 @@ Command: TypeAlias = Callable[[argparse.Namespace], int]
 
 class _Parser(argparse.ArgumentParser):
     """argparse, with its errors on one line."""
+
+    _is_intermixing = False
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse the options of a command. Else a SIZE after an option would be one too many."""
+        if self._subparsers is not None or self._is_intermixing:
+            return super().parse_known_args(args, namespace)
+        self._is_intermixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_intermixing = False
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"{self.prog}: {message} (try {self.prog} --help)\n")
@@ -174,15 +188,15 @@ def _add_changes(commands: _Commands) -> None:
         "disk.vhdx 20G",
     )
     parser.add_argument("path", metavar="PATH", help="the virtual disk")
-    size = parser.add_mutually_exclusive_group(required=True)
-    size.add_argument("size", metavar="SIZE", nargs="?", type=_size, help="such as 512M or 10GiB")
-    size.add_argument(
+    parser.add_argument("size", metavar="SIZE", nargs="?", type=_size, help="such as 512M or 10GiB")
+    parser.add_argument(
         "--smallest", action="store_true", help="make it as small as its partitions allow"
     )
     parser.add_argument(
         "--allow-unsafe", action="store_true", help="cut off what partitions hold past SIZE"
     )
     _add_json(parser, "print the old and new sizes as JSON")
+    parser.set_defaults(wrong_usage=changes.wrong_resize)
 
     parser = commands.add(
         "compact",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import uuid
 
 from pyvhdmp._win32 import constants
 from pyvhdmp.cli.interrupts import Interrupted
-from pyvhdmp.cli.output import print_json, print_text
+from pyvhdmp.cli.output import describe, print_json, print_text
+from pyvhdmp.disk import check_vhdmp, is_vhdmp_out_of_reach, open_virtual_disk
+from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.virtual_disk import VirtualDisk
 
 __all__ = ["attach", "attached", "detach"]
@@ -16,7 +19,7 @@ def attach(options: argparse.Namespace) -> int:
     """``attach PATH``: until it is detached, or the machine restarts."""
     path = options.path
     try:
-        with VirtualDisk.open(path, read_only=options.read_only) as disk:
+        with open_virtual_disk(path, read_only=options.read_only) as disk:
             device = disk.attach(
                 read_only=options.read_only,
                 drive_letter=not options.no_drive_letter,
@@ -33,6 +36,7 @@ def attach(options: argparse.Namespace) -> int:
 
 def attached(options: argparse.Namespace) -> int:
     """``attached``: the virtual disks that are attached to this machine."""
+    _check_vhdmp()
     disks = [
         {"device": device, "path": _file_of(device)} for device in VirtualDisk.attached_disks()
     ]
@@ -48,7 +52,7 @@ def detach(options: argparse.Namespace) -> int:
     """``detach PATH``, whoever attached it."""
     path = options.path
     try:
-        with VirtualDisk.open_attached(path) as disk:
+        with open_virtual_disk(path, attached=True) as disk:
             disk.detach()
     except KeyboardInterrupt as error:
         raise Interrupted(_state(path)) from error
@@ -57,6 +61,19 @@ def detach(options: argparse.Namespace) -> int:
     else:
         print_text(f"detached {path}")
     return 0
+
+
+def _check_vhdmp() -> None:
+    """Raise if there is no VHDMP, and so nothing to list: see `check_vhdmp`."""
+    try:
+        check_vhdmp(f"{uuid.uuid4()}.vhdx")
+    except OSError as error:
+        error.filename = None
+        if not is_vhdmp_out_of_reach(error):
+            raise
+        raise InvalidInputError.because(
+            f"this needs Windows' VHDMP driver, which does not work here: {describe(error)}"
+        ) from error
 
 
 def _file_of(device: str) -> str | None:

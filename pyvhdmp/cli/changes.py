@@ -18,10 +18,20 @@ from pyvhdmp.cli.interrupts import telling
 from pyvhdmp.cli.output import print_json, print_text
 from pyvhdmp.cli.progress import ProgressLine
 from pyvhdmp.cli.text import format_size
+from pyvhdmp.disk import open_virtual_disk
 from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskInfo
 
-__all__ = ["compact", "merge", "resize"]
+__all__ = ["compact", "merge", "resize", "wrong_resize"]
+
+
+def wrong_resize(options: argparse.Namespace) -> str | None:
+    """Return what is wrong with options of ``resize`` that do not go together."""
+    if options.smallest and (options.size is not None or options.allow_unsafe):
+        return "--smallest goes with neither SIZE nor --allow-unsafe"
+    if not options.smallest and options.size is None:
+        return "the following arguments are required: SIZE (or --smallest)"
+    return None
 
 
 def resize(options: argparse.Namespace) -> int:
@@ -31,9 +41,9 @@ def resize(options: argparse.Namespace) -> int:
         telling("resize", lambda: f"{path} is as it was") as course,
         ProgressLine() as progress,
     ):
-        with VirtualDisk.open(path) as disk:
+        with open_virtual_disk(path) as disk:
             before = disk.info
-            course.state = lambda: _size_now(path)
+            course.begin(lambda: _size_now(path), lambda: _size_now(path))
             if options.smallest:
                 operation = disk.resize_to_smallest()
             else:
@@ -58,9 +68,9 @@ def compact(options: argparse.Namespace) -> int:
         telling("compact", lambda: f"{path} is as it was") as course,
         ProgressLine() as progress,
     ):
-        with VirtualDisk.open(path) as disk:
+        with open_virtual_disk(path) as disk:
             before = disk.info
-            course.state = lambda: _room_now(path, before)
+            course.begin(lambda: _room_now(path, before), lambda: _room_now(path, before))
             disk.compact(
                 zero_scan=not options.no_zero_scan, block_moves=not options.no_block_moves
             ).follow(progress.share("compacting"))
@@ -83,19 +93,19 @@ def merge(options: argparse.Namespace) -> int:
         telling("merge", lambda: f"{path} is as it was") as course,
         ProgressLine() as progress,
     ):
-        with VirtualDisk.open(path) as disk:
+        with open_virtual_disk(path) as disk:
             chain = disk.chain
             if depth >= len(chain):
                 raise InvalidInputError.because(_too_short(len(chain) - 1), path)
             merged, target = [one.path for one in chain[:depth]], chain[depth].path
-            course.state = lambda: _keep([*merged, target])
+            course.begin(lambda: _keep([*merged, target]), lambda: f"{target} holds the content")
             operation = disk.merge(source_depth=1, target_depth=depth + 1)
             try:
                 operation.follow(progress.share("merging"))
             except OSError as error:
                 error.add_note(f"As for what there is: {_keep([*merged, target])}.")
                 raise
-            course.done(lambda: f"{target} holds the content")
+            course.done()
         if options.delete:
             _delete(merged, target)
         after = _info(target)

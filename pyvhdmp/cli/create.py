@@ -10,8 +10,10 @@ Rules:
 from __future__ import annotations
 
 import argparse
+from typing import Final
 
 from pyvhdmp import files
+from pyvhdmp._win32 import current
 from pyvhdmp.cli.info import facts_of
 from pyvhdmp.cli.interrupts import making
 from pyvhdmp.cli.output import print_json, print_text
@@ -29,6 +31,8 @@ from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskFormat, VirtualDiskType
 from pyvhdmp.virtual_disk.formats import check_new_disk, format_of
 
 __all__ = ["create", "wrong_usage"]
+
+_DEVICES: Final = "\\\\.\\"
 
 
 def wrong_usage(options: argparse.Namespace) -> str | None:
@@ -58,8 +62,11 @@ def create(options: argparse.Namespace) -> int:
     if format_of(path) is VirtualDiskFormat.VHD_SET:
         raise InvalidInputError.because("a VHD set is several files, and not made here", path)
     partial = partial_name(path, by_vhdmp=True)
+    made_from = options.parent if options.parent is not None else options.source
+    if made_from is not None and not made_from.startswith(_DEVICES):
+        files.check_exists(current(), files.checked_path(made_from))
     with making("create", path), ProgressLine() as progress:
-        check_target(path, partial, force=options.force, source=options.parent or options.source)
+        check_target(path, partial, force=options.force, source=made_from)
         with replacing(path, partial, force=options.force):
             _make(options, path, partial, progress)
     facts = facts_of(path)
@@ -117,7 +124,7 @@ def _sector_sizes(options: argparse.Namespace) -> dict[str, int]:
 
 
 def _checked_source(source: str) -> str:
-    if format_of(files.checked_path(source)) is None and not source.startswith("\\\\.\\"):
+    if format_of(files.checked_path(source)) is None and not source.startswith(_DEVICES):
         raise InvalidInputError.because(
             "--from takes a virtual disk, or an attached one; copy takes raw images, too", source
         )

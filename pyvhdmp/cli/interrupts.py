@@ -25,23 +25,26 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Course:
-    """How far a command is. `state`: returns what Ctrl+C would leave, from here on."""
+    """How far a command is, and what Ctrl+C leaves there."""
 
     def __init__(self, name: str, state: Callable[[], str]) -> None:
         self._name = name
         self._is_done = False
-        self.state = state
+        self._if_cancelled = self._if_done = state
 
-    def done(self, state: Callable[[], str] | None = None) -> None:
+    def begin(self, if_cancelled: Callable[[], str], if_done: Callable[[], str]) -> None:
+        """From here on Ctrl+C leaves the one, or the other."""
+        self._if_cancelled, self._if_done = if_cancelled, if_done
+
+    def done(self) -> None:
         """What the command is for is done."""
         self._is_done = True
-        self.state = state or self.state
 
     def interrupted(self, error: KeyboardInterrupt) -> Interrupted:
         """Return what to raise for a Ctrl+C."""
-        is_done = self._is_done or isinstance(error, AlreadyDone)
-        outcome = "was already done" if is_done else "was cancelled"
-        return Interrupted(f"{self._name} {outcome}; {self.state()}")
+        if self._is_done or isinstance(error, AlreadyDone):
+            return Interrupted(f"{self._name} was already done; {self._if_done()}")
+        return Interrupted(f"{self._name} was cancelled; {self._if_cancelled()}")
 
 
 @contextlib.contextmanager
@@ -65,10 +68,6 @@ def making(name: str, target: str) -> Iterator[None]:
             return f"{target} was not touched"
         return f"{target} is as it was" if is_there else "no file is left"
 
-    try:
-        with telling(name, state):
-            yield
-    except Interrupted as interrupted:
-        if isinstance(interrupted.__cause__, AlreadyDone):
-            raise Interrupted(f"{name} was already done; {target} is whole") from interrupted
-        raise
+    with telling(name, state) as course:
+        course.begin(state, lambda: f"{target} is whole")
+        yield

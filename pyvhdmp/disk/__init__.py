@@ -14,6 +14,7 @@ from pyvhdmp.disk.opening import (
     make_virtual_image,
     new_image_kind,
     open_disk,
+    open_virtual_disk,
     wanting_vhdmp,
 )
 from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk, check_vhdmp
@@ -33,5 +34,6 @@ __all__ = [
     "make_virtual_image",
     "new_image_kind",
     "open_disk",
+    "open_virtual_disk",
     "wanting_vhdmp",
 ]

@@ -16,7 +16,7 @@ from pyvhdmp.disk.images import FixedVhdDisk, RawDisk
 from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk, check_vhdmp
 from pyvhdmp.errors import InvalidInputError, code_text
 from pyvhdmp.vhd import NotFixedError
-from pyvhdmp.virtual_disk import VirtualDiskType
+from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskType
 
 __all__ = [
     "Backend",
@@ -24,6 +24,7 @@ __all__ = [
     "make_virtual_image",
     "new_image_kind",
     "open_disk",
+    "open_virtual_disk",
     "wanting_vhdmp",
 ]
 
@@ -121,6 +122,25 @@ def open_disk(
     raise InvalidInputError.because(
         f"backend must be 'auto', 'vhdmp', 'fixed-vhd' or 'raw', not {backend!r}"
     )
+
+
+def open_virtual_disk(
+    path: str | os.PathLike[str], *, read_only: bool = False, attached: bool = False
+) -> VirtualDisk:
+    """Open a virtual disk for what VHDMP alone does to it; it says so where there is none.
+
+    `attached`: as `VirtualDisk.open_attached` does. Raises as `VirtualDisk.open`.
+    """
+    name = files.checked_path(path)
+    try:
+        if attached:
+            return VirtualDisk.open_attached(name)
+        return VirtualDisk.open(name, read_only=read_only)
+    except OSError as error:
+        if getattr(error, "winerror", None) not in _NOT_THERE:
+            raise
+        files.check_exists(current(), name)
+        _refuse(name, "this needs Windows' VHDMP driver", error)
 
 
 def make_virtual_image(

@@ -213,16 +213,14 @@ class VirtualDisk:
         Raises `InvalidInputError` that names the argument, `FileExistsError`, and the
         `OSError` of CreateVirtualDisk.
         """
-        return _finished(
-            cls.begin_create_fixed(
-                path,
-                size,
-                sector_size=sector_size,
-                physical_sector_size=physical_sector_size,
-                disk_id=disk_id,
-                flags=flags,
-            )
-        )
+        return cls.begin_create_fixed(
+            path,
+            size,
+            sector_size=sector_size,
+            physical_sector_size=physical_sector_size,
+            disk_id=disk_id,
+            flags=flags,
+        ).follow()
 
     @classmethod
     def begin_create_fixed(
@@ -315,17 +313,15 @@ class VirtualDisk:
         dynamic. `size`: 0 for the source's, or more than that. Raises as `create_fixed` does,
         and leaves no file behind either. `begin_create_from` does not wait.
         """
-        return _finished(
-            cls.begin_create_from(
-                path,
-                source,
-                disk_type=disk_type,
-                size=size,
-                block_size=block_size,
-                disk_id=disk_id,
-                flags=flags,
-            )
-        )
+        return cls.begin_create_from(
+            path,
+            source,
+            disk_type=disk_type,
+            size=size,
+            block_size=block_size,
+            disk_id=disk_id,
+            flags=flags,
+        ).follow()
 
     @classmethod
     def begin_create_from(
@@ -379,12 +375,9 @@ class VirtualDisk:
             handle,
             _create_call(windows, name, flags, parameters, handle),
             partial(cls._created, windows, name, handle),
+            cls.close,
         )
-        try:
-            return operation.start()
-        except BaseException:
-            _close_unwanted(operation)
-            raise
+        return operation.start()
 
     @classmethod
     def _created(
@@ -1131,21 +1124,6 @@ def _create_call(
         )
 
     return call
-
-
-def _finished(operation: Operation[Disk]) -> Disk:
-    """Wait for a new disk. Ctrl+C cancels its making, and is let through when it is unmade."""
-    try:
-        return operation.follow()
-    except BaseException:
-        _close_unwanted(operation)
-        raise
-
-
-def _close_unwanted(operation: Operation[Disk]) -> None:
-    """Close the disk that an operation has made, if it has, and nobody is going to."""
-    if operation.done() and not operation.cancelled() and operation.exception() is None:
-        operation.result().close()
 
 
 def _described(path: str) -> VirtualDiskInfo:

@@ -66,11 +66,13 @@ class Operation(IoFuture[T]):
         handle: HANDLE_CELL,
         call: Callable[[int], int],
         settle: Callable[[int, bool], T],
+        drop: Callable[[T], None] | None = None,
     ) -> None:
         """For `VirtualDisk`. `handle`: what the operation is asked about by; `call` may fill it.
 
         `call`: takes the address of the OVERLAPPED, returns a Win32 code. `settle`: takes the
-        final code, and whether the operation had begun; returns the result or raises.
+        final code, and whether the operation had begun; returns the result or raises. `drop`:
+        closes a result that Ctrl+C keeps from whoever was to close it.
         """
         super().__init__(self._want_cancelled)
         self._windows = windows
@@ -78,6 +80,7 @@ class Operation(IoFuture[T]):
         self._handle = handle
         self._call = call
         self._settle = settle
+        self._drop = drop
         self._lock = threading.RLock()  # held while Windows is asked about it
         self._overlapped = OVERLAPPED()
         self._event = 0
@@ -114,7 +117,8 @@ class Operation(IoFuture[T]):
         `report`: called about ten times a second with what `progress` returns.
 
         Raises what the operation failed with; `KeyboardInterrupt` when Windows has cancelled
-        it, and `AlreadyDone`, which is one too, when Windows was faster.
+        it, and `AlreadyDone`, which is one too, when Windows was faster. A disk that was made
+        is closed then.
         """
         try:
             while not self.done():
@@ -172,9 +176,12 @@ class Operation(IoFuture[T]):
             with contextlib.suppress(KeyboardInterrupt):  # who is impatient asks again
                 self.cancel()
                 self.wait_until_over()
-        if isinstance(error, KeyboardInterrupt) and self.done() and not self.cancelled():
-            self.result()  # raises what it failed with
-            raise AlreadyDone from error
+        if self.done() and not self.cancelled() and error is not super().exception(0):
+            result = self.result()  # raises what it failed with
+            if self._drop is not None:
+                self._drop(result)
+            if isinstance(error, KeyboardInterrupt):
+                raise AlreadyDone from error
         raise error
 
     def _run(self) -> None:

@@ -46,3 +46,22 @@ def test_nothing_is_written_into_a_pipe() -> None:
     with ProgressLine(pipe) as progress:
         progress.report("copying", 1, 2)
     assert pipe.getvalue() == ""
+
+
+def test_what_windows_does_is_shown_without_its_unit_and_never_complete() -> None:
+    terminal = Terminal()
+    with ProgressLine(terminal) as progress:
+        report = progress.share("merging")
+        shown = []
+        for done, total in ((0, 0), (1, 4), (3, 4), (1, 2), (4, 4)):
+            report(done, total)
+            shown.append(terminal.getvalue().split("\r")[-1].rstrip())
+    assert [line.split()[1] for line in shown] == ["0", "25", "75", "50", "99"]
+    assert all(line.startswith("merging  ") and line.endswith(" left") for line in shown)
+
+
+def test_what_windows_does_is_not_shown_in_a_pipe() -> None:
+    pipe = io.StringIO()
+    with ProgressLine(pipe) as progress:
+        progress.share("merging")(1, 2)
+    assert pipe.getvalue() == ""

@@ -24,6 +24,26 @@ from pyvhdmp.testing import SimulatedWindows
         (["copy", "a.img", "b.vhd", "--io-size", "1000"], "1000 is no multiple of 4K"),
         (["copy", "a.img", "b.vhd", "--io-size", "128M"], "128M is no multiple of 4K"),
         (["copy", "a.img", "b.vhd", "--io-size", "big"], "'big' is no size"),
+        (["copy", "a.img", "b.vhd", "--type", "sparse"], "'sparse' is neither fixed nor dynamic"),
+        (["copy", "a.img", "b.vhd", "--type", "fixed", "--parent", "c.vhd"], "not allowed with"),
+        (["create"], "PATH"),
+        (["create", "a.vhdx"], "SIZE (or --parent, or --from)"),
+        (["create", "a.vhdx", "big"], "'big' is no size"),
+        (["create", "a.vhdx", "8M", "9M"], "unrecognized arguments: 9M"),
+        (["create", "a.vhdx", "8M", "--parent", "b.vhdx"], "SIZE cannot go with --parent"),
+        (["create", "a.vhdx", "--parent", "b.vhdx", "--type", "fixed"], "--type cannot go with"),
+        (["create", "a.vhdx", "--parent", "b.vhdx", "--from", "c.vhdx"], "not allowed with"),
+        (["create", "a.vhdx", "--from", "b.vhdx", "--sector-size", "4K"], "it is the source's"),
+        (["create", "a.vhdx", "8M", "--type", "fixed", "--block-size", "1M"], "has no blocks"),
+        (["create", "a.vhdx", "8M", "--id", "x"], "'x' is no UUID"),
+        (["attach"], "PATH"),
+        (["attached", "a.vhdx"], "unrecognized arguments: a.vhdx"),
+        (["detach"], "PATH"),
+        (["resize", "a.vhdx"], "SIZE (or --smallest)"),
+        (["resize", "a.vhdx", "8M", "--smallest"], "--smallest goes with neither"),
+        (["compact"], "PATH"),
+        (["merge"], "PATH"),
+        (["merge", "a.vhdx", "--depth", "0"], "0 is not in 1 .. 1000"),
         (["info"], "PATH"),
         (["compare", "a.img"], "B"),
     ],
@@ -40,7 +60,12 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     assert errors.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["copy", "info", "compare"])
+COMMANDS = (
+    "create info attach attached detach resize compact merge copy compare".split()  # noqa: SIM905
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_an_example_in_its_help(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

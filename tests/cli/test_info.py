@@ -1,0 +1,133 @@
+"""info: what a virtual disk is, with its chain, as far as Windows tells."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyvhdmp import VirtualDisk
+from pyvhdmp.testing import SimulatedWindows
+from tests.cli.conftest import MIB, Run
+
+
+@pytest.fixture
+def chain(vhdmp: SimulatedWindows) -> SimulatedWindows:
+    VirtualDisk.create_dynamic("base.vhdx", 8 * MIB).close()
+    VirtualDisk.create_differencing("child.avhdx", "base.vhdx").close()
+    VirtualDisk.create_differencing("grandchild.avhdx", "child.avhdx").close()
+    return vhdmp
+
+
+def lines(text: str) -> dict[str, str]:
+    return {
+        name: value.strip() for name, value in (line.split(":", 1) for line in text.splitlines())
+    }
+
+
+@pytest.mark.usefixtures("chain")
+def test_info_tells_everything_about_a_disk(run: Run) -> None:
+    facts = run("info", "base.vhdx", "--json").json
+    with VirtualDisk.open("base.vhdx") as disk:
+        info = disk.info
+        disk.metadata[info.disk_id or disk.identifier] = b"x"
+    assert facts == {
+        "path": "base.vhdx",
+        "format": "vhdx",
+        "disk_type": "dynamic",
+        "size": 8 * MIB,
+        "file_size": info.physical_size,
+        "disk_id": str(info.disk_id),
+        "sector_size": 512,
+        "physical_sector_size": 4096,
+        "sector_count": 8 * MIB // 512,
+        "block_size": info.block_size,
+        "identifier": str(info.disk_id),
+        "is_loaded": False,
+        "smallest_safe_size": 3 * MIB,
+        "fragmentation": 0,
+        "is_4k_aligned": True,
+        "metadata_items": 0,
+        "change_tracking": {"enabled": False, "newer_changes": False, "most_recent_id": ""},
+        "chain": [
+            {
+                "path": "base.vhdx",
+                "format": "vhdx",
+                "disk_type": "dynamic",
+                "size": 8 * MIB,
+                "file_size": info.physical_size,
+                "disk_id": str(info.disk_id),
+            }
+        ],
+    }
+    assert run("info", "base.vhdx", "--json").json["metadata_items"] == 1
+
+
+@pytest.mark.usefixtures("vhdmp")
+def test_info_as_text(run: Run) -> None:
+    VirtualDisk.create_dynamic("a.vhdx", 8 * MIB).close()
+    facts = lines(run("info", "a.vhdx").text)
+    assert facts["size"] == "8.0 MiB (8388608 bytes)"
+    assert facts["disk type"] == "dynamic"
+    assert facts["smallest safe size"] == "3.0 MiB (3145728 bytes)"
+    assert facts["is 4k aligned"] == "yes"
+    assert facts["change tracking"] == "off"
+    assert "physical path" not in facts
+    assert "chain" not in facts
+    with VirtualDisk.open("a.vhdx") as disk:
+        disk.set_change_tracking(True)
+        latest = disk.change_tracking.most_recent_id
+    assert lines(run("info", "a.vhdx").text)["change tracking"].startswith(
+        f"on, latest id {latest}" if latest else "on"
+    )
+
+
+@pytest.mark.usefixtures("chain")
+def test_the_chain_goes_down_to_the_disk_without_a_parent(run: Run) -> None:
+    facts = run("info", "grandchild.avhdx", "--json").json
+    paths = [disk["path"] for disk in facts["chain"]]
+    assert paths == ["grandchild.avhdx", "C:\\child.avhdx", "C:\\base.vhdx"]
+    types = [disk["disk_type"] for disk in facts["chain"]]
+    assert types == ["differencing", "differencing", "dynamic"]
+    with VirtualDisk.open("child.avhdx", info_only=True) as disk:
+        assert facts["parent_id"] == str(disk.identifier)
+    assert "problem" not in facts
+    text = run("info", "grandchild.avhdx").text
+    assert "\n" + " " * 22 + "C:\\child.avhdx (differencing, " in text
+
+
+@pytest.mark.parametrize(
+    ("missing", "found"),
+    [("child.avhdx", ["grandchild.avhdx"]), ("base.vhdx", ["grandchild.avhdx", "C:\\child.avhdx"])],
+)
+def test_a_parent_that_is_missing_is_told_with_the_places_where_it_was_looked_for(
+    chain: SimulatedWindows, run: Run, missing: str, found: list[str]
+) -> None:
+    del chain.files[missing]
+    facts = run("info", "grandchild.avhdx", "--json").json
+    assert [disk["path"] for disk in facts["chain"]] == found
+    assert facts["parent_looked_for"] == [f"C:\\{missing}", f".\\{missing}"]
+    assert "(Windows error 0xC03A000D)" in facts["problem"]
+    assert facts["size"] == 8 * MIB
+    assert f"C:\\{missing}, .\\{missing}" in run("info", "grandchild.avhdx").text
+
+
+def test_a_parent_that_is_another_disk_is_told(chain: SimulatedWindows, run: Run) -> None:
+    del chain.files["base.vhdx"]
+    VirtualDisk.create_dynamic("base.vhdx", 8 * MIB).close()
+    facts = run("info", "child.avhdx", "--json").json
+    assert "(Windows error 0xC03A000E)" in facts["problem"]
+    assert [disk["path"] for disk in facts["chain"]] == ["child.avhdx", "C:\\base.vhdx"]
+
+
+def test_what_windows_will_not_tell_is_left_out(vhdmp: SimulatedWindows, run: Run) -> None:
+    VirtualDisk.create_dynamic("a.vhd", 8 * MIB).close()
+    facts = run("info", "a.vhd", "--json").json
+    assert not {"metadata_items", "change_tracking", "physical_path", "parent_id"} & facts.keys()
+    vhdmp.fail_next("EnumerateVirtualDiskMetadata", 1)
+    VirtualDisk.create_dynamic("a.vhdx", 8 * MIB).close()
+    assert "metadata_items" not in run("info", "a.vhdx", "--json").json
+
+
+def test_an_image_that_is_none_is_an_error(vhdmp: SimulatedWindows, run: Run) -> None:
+    vhdmp.files["a.vhdx"] = bytes(4096)
+    assert run("info", "a.vhdx").error.startswith("a.vhdx: ")
+    assert "(Windows error 2)" in run("info", "none.vhdx").error
