@@ -84,6 +84,7 @@ class Operation(IoFuture[T]):
         self._lock = threading.RLock()  # held while Windows is asked about it
         self._overlapped = OVERLAPPED()
         self._event = 0
+        self._is_claimed = False
         self._is_pending = False
         self._cancel_wanted = False
         self._progress = (0, 0)
@@ -139,21 +140,19 @@ class Operation(IoFuture[T]):
 
     def start(self) -> Operation[T]:
         """Begin; return this operation. Raises what Windows refuses it with at once."""
-        event = self._windows.kernel32.CreateEventW(0, 1, 0, 0)
-        if event == 0:
-            raise last_error(self._windows, "CreateEventW")
-        self._event = self._overlapped.hEvent = event
-        _running.add(self)
-        thread = threading.Thread(target=self._run, name="pyvhdmp-operation", daemon=True)
         try:
-            thread.start()
-        except RuntimeError:  # no thread to be had, and so no call was made
-            self._release()
-            self._over.set()
-            raise
-        try:
+            event = self._windows.kernel32.CreateEventW(0, 1, 0, 0)
+            if event == 0:
+                raise last_error(self._windows, "CreateEventW")
+            self._event = self._overlapped.hEvent = event
+            _running.add(self)
+            threading.Thread(target=self._run, name="pyvhdmp-operation", daemon=True).start()
             wait_interruptibly(self._begun)
         except BaseException as error:  # nobody will have it, so it must not go on
+            if self._claim():  # no thread to be had, or none yet: so no call is made
+                self._release()
+                self._over.set()
+                raise
             self._interrupted(error)
         if self._refusal is not None:
             raise self._refusal
@@ -184,7 +183,15 @@ class Operation(IoFuture[T]):
                 raise AlreadyDone from error
         raise error
 
+    def _claim(self) -> bool:
+        """Take it upon oneself to make the call, or not to. One alone can."""
+        with self._lock:
+            is_first, self._is_claimed = not self._is_claimed, True
+            return is_first
+
     def _run(self) -> None:
+        if not self._claim():
+            return
         try:
             code = self._call(address_of(self._overlapped))
         except BaseException as error:  # an argument that ctypes refuses
@@ -244,7 +251,8 @@ class Operation(IoFuture[T]):
 
     def _release(self) -> None:
         """The kernel has let go, or never had anything."""
-        close_handle(self._windows, self._event)
+        if self._event:
+            close_handle(self._windows, self._event)
         self._call = _not_again
         _running.discard(self)
 

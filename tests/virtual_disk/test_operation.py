@@ -289,6 +289,65 @@ def test_without_a_thread_nothing_is_begun(kernel: Kernel, monkeypatch: pytest.M
         assert not kernel.has_begun()
 
 
+def test_without_an_event_nothing_is_begun_and_the_disk_can_be_closed(kernel: Kernel) -> None:
+    def no_event(*_: int) -> int:
+        set_last_error(constants.ERROR_NO_SYSTEM_RESOURCES)
+        return 0
+
+    with substituted(kernel32={"CreateEventW": no_event}):
+        disk = VirtualDisk.open("a.vhdx")
+        with pytest.raises(OSError, match=r".") as caught:
+            disk.compact()
+    assert caught.value.__notes__[0].startswith("CreateEventW failed")
+    assert not kernel.has_begun()
+    close_in_time(disk)
+
+
+def test_ctrl_c_before_its_thread_is_there_begins_nothing(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late: list[threading.Thread] = []
+
+    def start(self: threading.Thread) -> None:
+        late.append(self)
+        raise KeyboardInterrupt
+
+    disk = VirtualDisk.open("a.vhdx")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(KeyboardInterrupt):
+            disk.compact()
+    close_in_time(disk)
+    late[0].run()  # the thread is there after all
+    assert not kernel.has_begun()
+
+
+def test_ctrl_c_while_its_thread_starts_cancels_it(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel.on_cancel = lambda: kernel.finish(constants.ERROR_OPERATION_ABORTED)
+    real = threading.Thread.start
+
+    def start(self: threading.Thread) -> None:
+        real(self)
+        windows.wait_until(kernel.has_begun)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(KeyboardInterrupt):
+            VirtualDisk.begin_create_fixed("a.vhdx", 8 * MIB)
+    assert len(kernel.cancels) == 1
+    assert kernel.deleted == ["C:\\disks\\a.vhdx"]
+
+
+def close_in_time(disk: VirtualDisk) -> None:
+    closer = threading.Thread(target=disk.close, daemon=True)
+    closer.start()
+    closer.join(30)
+    assert not closer.is_alive()
+
+
 def test_callbacks_run_and_may_close_the_disk(kernel: Kernel) -> None:
     disk = VirtualDisk.open("a.vhdx")
     operation = disk.compact()
