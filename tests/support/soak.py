@@ -274,14 +274,16 @@ class Soak:
 
     def _unmap(self, opened: _Open) -> None:
         sector, count = self._range()
-        if opened.disk.unmap_behavior.value != "zeroes":
+        behavior = opened.disk.unmap_behavior.value
+        if behavior == "ignored":
             opened.disk.unmap(sector // self._unit, count // self._unit).result()
             return
         version = self._history.begin_write(sector, count, zeros=True)
         self._begin(
             opened,
             opened.disk.unmap(sector // self._unit, count // self._unit),
-            lambda ok: self._history.end_write(version, succeeded=ok),
+            # Where it does not say so, what reads as zeros may also read as it was.
+            lambda ok: self._history.end_write(version, succeeded=ok and behavior == "zeroes"),
         )
 
     def _cancel(self, opened: _Open) -> None:
