@@ -36,6 +36,7 @@ from pyvhdmp.errors import (
 )
 from pyvhdmp.overlapped import OverlappedFile
 from pyvhdmp.virtual_disk import (
+    AlreadyDone,
     ChangedRange,
     ChangeTracking,
     Metadata,
@@ -53,6 +54,7 @@ from pyvhdmp.virtual_disk import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "AlreadyDone",
     "Backend",
     "ChangeTracking",
     "ChangedRange",

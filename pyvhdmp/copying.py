@@ -2,42 +2,41 @@
 
 Rules:
 
-1. Everything is written to a `.partial` beside the target. It gets the target's
-   name when it is complete, flushed and, if asked for, verified; on any other
+1. Everything is written at a name that says it is not finished: see `replacing`. It gets
+   the target's name when it is complete, flushed and, if asked for, verified; on any other
    outcome it is deleted, and a target that was there before is as it was.
-2. VHDMP goes by the suffix, so there the mark comes before it: `disk.partial.vhdx`.
-3. What can be found out before the first byte is copied is found out then.
+2. What can be found out before the first byte is copied is found out then.
+3. A differencing target is compared with as it goes, and only takes what it does not hold.
 """
 
 from __future__ import annotations
 
-import errno
-import ntpath
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from pyvhdmp import files
-from pyvhdmp._win32 import Windows, constants, current
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk import (
+    Disk,
     FixedVhdDisk,
     NewImage,
     NewVirtualImage,
     VhdmpDisk,
     make_virtual_image,
+    new_image_kind,
     open_disk,
-    suffix_kind,
+    wanting_vhdmp,
 )
-from pyvhdmp.errors import DiskError, InvalidInputError, windows_error
-from pyvhdmp.pipeline import Compare, Copy
+from pyvhdmp.errors import DiskError, InvalidInputError
+from pyvhdmp.pipeline import Compare, Copy, CopyDifferences
+from pyvhdmp.replacing import check_target, partial_name, replacing
 from pyvhdmp.vhd import Footer
+from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskType
 from pyvhdmp.virtual_disk.formats import check_new_disk
 
 __all__ = ["CopyResult", "Report", "compare_images", "copy_image"]
-
-_CHECK: Final = "The check of the target"
 
 Report: TypeAlias = Callable[[str, int, int], None]
 """Called about ten times a second with what is being done, bytes done, bytes in all."""
@@ -45,21 +44,30 @@ Report: TypeAlias = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class CopyResult:
-    """What a copy did. `depth`: the most requests that were with Windows at one time."""
+    """What a copy did.
+
+    `bytes_zero`: that were zeros, and not written. `bytes_same`: that the parent of a
+    differencing target holds, and were not written. `depth`: the most requests that were
+    with Windows at one time. `target_type`: "raw", "fixed", "dynamic" or "differencing".
+    """
 
     bytes: int
     bytes_zero: int
+    bytes_same: int
     bytes_bounced: int
     requests: int
     depth: int
     seconds: float
     verified: bool
+    target_type: str
 
 
 def copy_image(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
+    disk_type: VirtualDiskType | None = None,
+    parent: str | os.PathLike[str] | None = None,
     queue_depth: int = 32,
     io_size: int = 256 * 1024,
     verify: bool = False,
@@ -68,68 +76,115 @@ def copy_image(
 ) -> CopyResult:
     """Copy a disk image; the names say which kinds they are, as for `open_disk`.
 
-    A .vhd becomes a fixed VHD, made without any driver. A .vhdx becomes a dynamic one with
-    the source's sector size, made by VHDMP.
+    `disk_type`: fixed or dynamic; by default a .vhd becomes a fixed VHD, made without any
+    driver, and a .vhdx a dynamic one. All others than a fixed VHD are made by VHDMP. A VHDX
+    has the source's sector size.
+
+    `parent`: the target becomes a differencing disk of that, which is to have the source's
+    size, and holds no more than the blocks that differ.
 
     `queue_depth` reads and as many writes of `io_size` bytes are in flight. `verify`:
     read both again and compare, before the target gets its name. `force`: replace
     a target that exists.
 
     Raises the `OSError` of Windows and `DiskError`s. Whatever is raised, Ctrl+C
-    included, the target is as it was before.
+    included, the target is as it was before; only `AlreadyDone` is Ctrl+C that came when
+    the target was complete, and had its name.
     """
     source, target = files.checked_path(source), files.checked_path(target)
-    windows = current()
-    kind = suffix_kind(target)
-    partial = _partial_name(target) if issubclass(kind, VhdmpDisk) else target + ".partial"
+    kind, disk_type = new_image_kind(target, disk_type, has_parent=parent is not None)
+    partial = partial_name(target, by_vhdmp=issubclass(kind, VhdmpDisk))
+    check_target(target, partial, force=force, source=source)
+    if parent is not None:
+        parent = files.checked_path(parent)
+        check_target(target, partial, force=force, source=parent)
     with (
+        replacing(target, partial, force=force),
         CompletionPort() as port,
         open_disk(source, read_only=True, port=port) as source_disk,
     ):
-        _check_target(windows, source, target, partial, force=force)
         size, sector_size = source_disk.size, source_disk.sector_size
         image: NewImage | NewVirtualImage
         if issubclass(kind, VhdmpDisk):
-            check_new_disk(target, size, sector_size)
+            assert disk_type is not None
+            if parent is None:
+                check_new_disk(target, size, sector_size)
+            else:
+                _check_parent(parent, target, partial, size)
             image = make_virtual_image(
-                target, partial, size=size, sector_size=sector_size, port=port
+                target,
+                partial,
+                disk_type=disk_type,
+                size=size,
+                sector_size=sector_size,
+                parent=parent,
+                port=port,
+                report=report and _allocating(report, size),
             )
         else:
             if kind is FixedVhdDisk:
                 Footer(size)  # refuses what no VHD can hold
             image = NewImage(partial, size, kind, overwrite=True, port=port)
         try:
-            copy = Copy(
-                source_disk,
-                image.disk,
-                queue_depth=queue_depth,
-                io_size=io_size,
-                target_is_zero=True,
-            )
+            copy = _copy(source_disk, image.disk, parent, queue_depth, io_size)
             copy.run(report and (lambda done, total: report("copying", done, total)))
             image.seal()
             if verify:
-                compare = Compare(source_disk, image.disk, queue_depth=queue_depth, io_size=io_size)
-                compare.run(report and (lambda done, total: report("verifying", done, total)))
-                if compare.difference is not None:
-                    raise DiskError.because(
-                        f"verification failed: byte {compare.difference} is not what was written",
-                        target,
-                    )
-            image.disk.close()
-            files.move_file(windows, partial, target, replace=force)
-        except BaseException:
+                _verify(source_disk, image.disk, target, queue_depth, io_size, report)
+        finally:
             image.disk.close(cancel=True)
-            files.discard_file(windows, partial)
-            raise
+        skipped = copy.bytes_skipped
         return CopyResult(
             bytes=size,
-            bytes_zero=copy.bytes_skipped,
+            bytes_zero=skipped if parent is None else 0,
+            bytes_same=skipped if parent is not None else 0,
             bytes_bounced=source_disk.counters.bytes_bounced + image.disk.counters.bytes_bounced,
             requests=source_disk.counters.requests + image.disk.counters.requests,
             depth=port.peak_in_flight,
             seconds=copy.seconds,
             verified=verify,
+            target_type="raw" if disk_type is None else disk_type.value,
+        )
+
+
+def _copy(source: Disk, target: Disk, parent: str | None, queue_depth: int, io_size: int) -> Copy:
+    if parent is not None:
+        return CopyDifferences(source, target, queue_depth=queue_depth, io_size=io_size)
+    return Copy(source, target, queue_depth=queue_depth, io_size=io_size, target_is_zero=True)
+
+
+def _verify(
+    source: Disk,
+    copy: Disk,
+    target: str,
+    queue_depth: int,
+    io_size: int,
+    report: Report | None,
+) -> None:
+    compare = Compare(source, copy, queue_depth=queue_depth, io_size=io_size)
+    compare.run(report and (lambda done, total: report("verifying", done, total)))
+    if compare.difference is not None:
+        raise DiskError.because(
+            f"verification failed: byte {compare.difference} is not what was written", target
+        )
+
+
+def _allocating(report: Report, size: int) -> Callable[[int, int], None]:
+    """Return what reports, as bytes, how far VHDMP is with the file of a fixed disk."""
+    return lambda done, total: report("allocating", size * done // total if total else 0, size)
+
+
+def _check_parent(parent: str, target: str, partial: str, size: int) -> None:
+    """Raise if a disk cannot be the parent of one of this size."""
+    with (
+        wanting_vhdmp(target, VirtualDiskType.DIFFERENCING.value, absent=partial),
+        VirtualDisk.open(parent, info_only=True) as disk,
+    ):
+        parent_size = disk.info.virtual_size
+    if parent_size != size:
+        raise InvalidInputError.because(
+            f"a parent must have the size of what is copied, {size} bytes, not {parent_size}",
+            parent,
         )
 
 
@@ -153,36 +208,3 @@ def compare_images(
         compare = Compare(first_disk, second_disk, queue_depth=queue_depth, io_size=io_size)
         compare.run(report and (lambda done, total: report("comparing", done, total)))
         return compare.difference
-
-
-def _partial_name(target: str) -> str:
-    stem, suffix = ntpath.splitext(target)
-    return f"{stem}.partial{suffix}"
-
-
-def _check_target(windows: Windows, source: str, target: str, partial: str, *, force: bool) -> None:
-    """Raise now what would otherwise be found out after the copy."""
-    if _same_path(windows, source, target):
-        raise InvalidInputError.because("source and target are the same file", target)
-    if _same_path(windows, source, partial):
-        raise InvalidInputError.because(
-            f"a copy to {ntpath.basename(target)} would be written over its source", source
-        )
-    attributes = files.file_attributes(windows, target)
-    if attributes is None:
-        return
-    if attributes & constants.FILE_ATTRIBUTE_DIRECTORY:
-        raise IsADirectoryError(errno.EISDIR, "Is a directory", target)
-    if not force:
-        error = windows_error(constants.ERROR_FILE_EXISTS, _CHECK, target)
-        error.add_note("With force it would be replaced.")
-        raise error
-    if attributes & constants.FILE_ATTRIBUTE_READONLY:
-        error = windows_error(constants.ERROR_ACCESS_DENIED, _CHECK, target)
-        error.add_note("It is marked read-only.")
-        raise error
-    files.check_replaceable(windows, target)
-
-
-def _same_path(windows: Windows, *paths: str) -> bool:
-    return len({ntpath.normcase(files.full_path(windows, path)) for path in paths}) == 1

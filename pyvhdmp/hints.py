@@ -30,6 +30,9 @@ _BY_CODE: Final = {
         "are known for that."
     ),
     constants.ERROR_PRIVILEGE_NOT_HELD: _ELEVATION,
+    constants.ERROR_VIRTDISK_PROVIDER_NOT_FOUND: (
+        "This Windows has no driver for virtual disks of that format, or it is not running."
+    ),
     constants.ERROR_VHD_PARENT_VHD_NOT_FOUND: (
         "It holds differences to a parent that is not where it was: put the parent back, or open "
         "the disk without parents to ask where it is looked for."
@@ -45,7 +48,7 @@ _BY_CODE: Final = {
     ),
     constants.ERROR_VHD_INVALID_TYPE: "A disk of this type has no such thing, or cannot do this.",
     constants.ERROR_VHD_RESIZE_WOULD_TRUNCATE_DATA: (
-        "A partition lies there: smallest_safe_size tells what is needed, and allow_unsafe=True "
+        "A partition lies there: smallest_safe_size tells what is needed, and allow_unsafe "
         "cuts it off all the same."
     ),
     constants.ERROR_VHD_ALREADY_AT_OR_BELOW_MINIMUM_VIRTUAL_SIZE: (

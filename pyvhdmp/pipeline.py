@@ -25,7 +25,7 @@ from pyvhdmp.completion import wait_interruptibly
 from pyvhdmp.disk import Disk
 from pyvhdmp.errors import InvalidInputError
 
-__all__ = ["Compare", "Copy", "Progress", "is_zero"]
+__all__ = ["Compare", "Copy", "CopyDifferences", "Progress", "is_zero"]
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called about ten times a second with the bytes done and the bytes there are."""
@@ -157,7 +157,7 @@ class Copy(_Pipeline):
         self._free = [memoryview(PageBuffer(io_size)) for _ in range(2 * queue_depth)]
         self._to_write: deque[tuple[int, int, memoryview]] = deque()
         self.bytes_skipped = 0
-        """Bytes of zeros that were not written."""
+        """Bytes that were not written: zeros, or what the target holds already."""
 
     def _advance(self) -> None:
         while self._to_write and self._writes < self._queue_depth and not self._stopped:
@@ -194,6 +194,38 @@ class Copy(_Pipeline):
     def _release(self, length: int, buffer: memoryview) -> None:
         self._done += length
         self._free.append(buffer)
+
+
+class CopyDifferences(Copy):
+    """Copy what differs of `source` to `target`, which is read, too, before it is written."""
+
+    def __init__(self, source: Disk, target: Disk, *, queue_depth: int, io_size: int) -> None:
+        super().__init__(source, target, queue_depth=queue_depth, io_size=io_size)
+        self._held = [memoryview(PageBuffer(io_size)) for _ in range(queue_depth)]
+
+    def _begin_read(self, buffer: memoryview) -> None:
+        offset, length = self._take_block()
+        held = self._held.pop()
+        missing = 2
+        self._reads += 1
+
+        def was_read() -> None:
+            nonlocal missing
+            missing -= 1
+            if missing:
+                return
+            self._reads -= 1
+            is_same = bytes(buffer[:length]) == bytes(held[:length])
+            self._held.append(held)
+            if is_same:
+                self.bytes_skipped += length
+                self._release(length, buffer)
+            else:
+                self._to_write.append((offset, length, buffer))
+
+        for disk, into in ((self._source, buffer), (self._target, held)):
+            future = disk.read_vectored([into[:length]], offset // disk.sector_size)
+            self._watch(future, was_read)
 
 
 class Compare(_Pipeline):

@@ -26,7 +26,7 @@ LAYERS = [
     ["__main__"],
     ["cli"],
     ["copying"],
-    ["pipeline"],
+    ["pipeline", "replacing"],
     ["disk"],
     ["overlapped", "virtual_disk"],
     ["completion"],

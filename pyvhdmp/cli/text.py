@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["format_rate", "format_seconds", "format_size", "parse_size"]
+__all__ = ["format_bytes", "format_rate", "format_seconds", "format_size", "parse_size"]
 
 _UNITS: Final = "KMGTP"
 _SIZE: Final = re.compile(r"(\d+)(?:([KMGTP])(?:i?B)?|B)?", re.IGNORECASE)
@@ -29,6 +29,11 @@ def format_size(size: float) -> str:
         if size < 1024 or unit == _UNITS[-1]:
             break
     return f"{size:.1f} {unit}iB"
+
+
+def format_bytes(size: int) -> str:
+    """Return a size to read, and to the byte: ``1.0 KiB (1024 bytes)``."""
+    return f"{format_size(size)} ({size} bytes)"
 
 
 def format_rate(size: float, seconds: float) -> str:

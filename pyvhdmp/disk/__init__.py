@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from pyvhdmp.disk.base import Disk, UnmapBehavior
 from pyvhdmp.disk.images import FixedVhdDisk, NewImage, RawDisk, make_fixed_vhd
-from pyvhdmp.disk.opening import Backend, make_virtual_image, open_disk, suffix_kind
-from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk
+from pyvhdmp.disk.opening import (
+    Backend,
+    is_vhdmp_out_of_reach,
+    make_virtual_image,
+    new_image_kind,
+    open_disk,
+    wanting_vhdmp,
+)
+from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk, check_vhdmp
 
 __all__ = [
     "Backend",
@@ -20,8 +27,11 @@ __all__ = [
     "RawDisk",
     "UnmapBehavior",
     "VhdmpDisk",
+    "check_vhdmp",
+    "is_vhdmp_out_of_reach",
     "make_fixed_vhd",
     "make_virtual_image",
+    "new_image_kind",
     "open_disk",
-    "suffix_kind",
+    "wanting_vhdmp",
 ]

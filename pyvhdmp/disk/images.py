@@ -146,10 +146,11 @@ class NewImage:
         kind: type[RawDisk] | type[FixedVhdDisk],
         *,
         overwrite: bool = False,
+        disk_id: uuid.UUID | None = None,
         port: CompletionPort | None = None,
     ) -> None:
         """Make the file, `size` bytes of zeros. `overwrite`: even if one is there."""
-        self._footer = Footer(size) if kind is FixedVhdDisk else None
+        self._footer = _footer(size, disk_id) if kind is FixedVhdDisk else None
         self._size = size
         disposition = constants.CREATE_ALWAYS if overwrite else constants.CREATE_NEW
         file_size = size + kind._trailer
@@ -163,8 +164,8 @@ class NewImage:
         )
         self._file = file
         try:
-            disk_id = self._footer.disk_id if self._footer else None
-            self.disk: Disk = kind._over(file, scatter, path, size, disk_id, read_only=False)
+            identity = self._footer.disk_id if self._footer else None
+            self.disk: Disk = kind._over(file, scatter, path, size, identity, read_only=False)
         except BaseException:
             file.close()
             files.discard_file(file.port.windows, path)
@@ -183,16 +184,18 @@ class NewImage:
         self._file.flush().result()
 
 
-def make_fixed_vhd(path: str | os.PathLike[str], size: int) -> uuid.UUID:
+def make_fixed_vhd(
+    path: str | os.PathLike[str], size: int, *, disk_id: uuid.UUID | None = None
+) -> uuid.UUID:
     """Create a fixed .vhd of `size` bytes of zeros; return its identity. Needs no driver.
 
-    Give it a name that ends in .vhd: `open_disk` goes by the name.
-    Raises `FileExistsError` if there is such a file, `InvalidInputError` if `size` is
-    no positive multiple of 512 or above 2040 GiB, and the `OSError` of Windows.
+    Give it a name that ends in .vhd: `open_disk` goes by the name. `disk_id`: its identity,
+    by default a new one. Raises `FileExistsError` if there is such a file, `InvalidInputError`
+    if `size` is no positive multiple of 512 or above 2040 GiB, and the `OSError` of Windows.
     """
     name, size = files.checked_path(path), operator.index(size)
     Footer(size)  # refuses a wrong size before there is a file
-    image = NewImage(name, size, FixedVhdDisk)
+    image = NewImage(name, size, FixedVhdDisk, disk_id=disk_id)
     try:
         image.seal()
     except BaseException:
@@ -202,6 +205,10 @@ def make_fixed_vhd(path: str | os.PathLike[str], size: int) -> uuid.UUID:
     image.disk.close()
     assert image.disk.disk_id is not None
     return image.disk.disk_id
+
+
+def _footer(size: int, disk_id: uuid.UUID | None) -> Footer:
+    return Footer(size) if disk_id is None else Footer(size, disk_id)
 
 
 def _open(

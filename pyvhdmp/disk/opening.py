@@ -1,9 +1,11 @@
-"""Which kind of disk a path is."""
+"""Which kind of disk a path is, and what there is without VHDMP."""
 
 from __future__ import annotations
 
+import contextlib
 import ntpath
 import os
+from collections.abc import Callable, Iterator
 from typing import Final, Literal, NoReturn, TypeAlias
 
 from pyvhdmp import files
@@ -11,15 +13,24 @@ from pyvhdmp._win32 import constants, current
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.base import Disk
 from pyvhdmp.disk.images import FixedVhdDisk, RawDisk
-from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk
+from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk, check_vhdmp
 from pyvhdmp.errors import InvalidInputError, code_text
 from pyvhdmp.vhd import NotFixedError
+from pyvhdmp.virtual_disk import VirtualDiskType
 
-__all__ = ["Backend", "make_virtual_image", "open_disk", "suffix_kind"]
+__all__ = [
+    "Backend",
+    "is_vhdmp_out_of_reach",
+    "make_virtual_image",
+    "new_image_kind",
+    "open_disk",
+    "wanting_vhdmp",
+]
 
 Backend: TypeAlias = Literal["auto", "vhdmp", "fixed-vhd", "raw"]
 
 _VHDMP_ONLY: Final = (".avhd", ".vhdx", ".avhdx", ".vhds")
+_DIFFERENCING: Final = (".vhd", ".avhd", ".vhdx", ".avhdx")
 
 # What OpenVirtualDisk and AttachVirtualDisk answer where no disk can be opened through
 # VHDMP, whichever it is. Its parameters are always the same ones, so if they are not
@@ -33,22 +44,47 @@ _NOT_THERE: Final = frozenset(
         constants.ERROR_VIRTDISK_PROVIDER_NOT_FOUND,
     }
 )
+# Of a call whose parameters are not always the same, that is, all but a bad one.
+_NOT_THERE_FOR_SURE: Final = _NOT_THERE - {constants.ERROR_INVALID_PARAMETER}
 _NOT_ALLOWED: Final = frozenset({constants.ERROR_ACCESS_DENIED, constants.ERROR_PRIVILEGE_NOT_HELD})
 
 
-def suffix_kind(path: str) -> type[FixedVhdDisk] | type[RawDisk] | type[VhdmpDisk]:
-    """Return the kind of disk that a new image of this name is.
+ImageKind: TypeAlias = type[FixedVhdDisk] | type[RawDisk] | type[VhdmpDisk]
 
-    Raises `InvalidInputError` for a name of what cannot stand alone.
+
+def new_image_kind(
+    path: str, disk_type: VirtualDiskType | None = None, *, has_parent: bool = False
+) -> tuple[ImageKind, VirtualDiskType | None]:
+    """Return what a new image of this name is, and how it holds its content; None for a raw one.
+
+    `disk_type`: what was asked for. Unless something is, a .vhd is fixed and a .vhdx dynamic.
+    Raises `InvalidInputError` for a name of what there cannot be.
     """
     suffix = _suffix(path)
-    if suffix == ".vhdx":
-        return VhdmpDisk
-    if suffix in _VHDMP_ONLY:
+    if has_parent:
+        if suffix not in _DIFFERENCING:
+            raise InvalidInputError.because(
+                "a differencing disk must be a .vhd, .avhd, .vhdx or .avhdx", path
+            )
+        if disk_type is not None:
+            raise InvalidInputError.because("what has a parent is neither fixed nor dynamic", path)
+        return VhdmpDisk, VirtualDiskType.DIFFERENCING
+    if suffix in _VHDMP_ONLY and suffix != ".vhdx":
         raise InvalidInputError.because(
             f"a new image cannot be a {suffix}: make it a .vhdx, a .vhd or a raw image", path
         )
-    return FixedVhdDisk if suffix == ".vhd" else RawDisk
+    if disk_type is VirtualDiskType.DIFFERENCING:
+        raise InvalidInputError.because("a differencing disk must have a parent", path)
+    if suffix == ".vhdx":
+        return VhdmpDisk, disk_type or VirtualDiskType.DYNAMIC
+    if suffix == ".vhd":
+        is_dynamic = disk_type is VirtualDiskType.DYNAMIC
+        return VhdmpDisk if is_dynamic else FixedVhdDisk, disk_type or VirtualDiskType.FIXED
+    if disk_type is not None:
+        raise InvalidInputError.because(
+            f"a raw image cannot be {disk_type.value}: only a .vhd or a .vhdx can", path
+        )
+    return RawDisk, None
 
 
 def open_disk(
@@ -88,19 +124,64 @@ def open_disk(
 
 
 def make_virtual_image(
-    path: str, temporary: str, *, size: int, sector_size: int, port: CompletionPort
+    path: str,
+    temporary: str,
+    *,
+    disk_type: VirtualDiskType,
+    size: int,
+    sector_size: int,
+    parent: str | None = None,
+    port: CompletionPort,
+    report: Callable[[int, int], None] | None = None,
 ) -> NewVirtualImage:
-    """Make a dynamic virtual disk, at `temporary`, that is to be renamed to `path`.
+    """Make a virtual disk, at `temporary`, that is to be renamed to `path`.
+
+    `parent`: of a differencing disk, which has its size and sector size from there. `report`:
+    how far it is, as `Operation.follow` has it.
 
     Raises as `open_disk` does where VHDMP is out of reach. Then there is no file.
     """
+    with wanting_vhdmp(path, disk_type.value, absent=temporary):
+        return NewVirtualImage(
+            temporary,
+            size,
+            disk_type=disk_type,
+            sector_size=sector_size,
+            parent=parent,
+            port=port,
+            report=report,
+        )
+
+
+@contextlib.contextmanager
+def wanting_vhdmp(path: str, disk_type: str, *, absent: str) -> Iterator[None]:
+    """Say of an error that comes from having no VHDMP that a disk of that type wants it.
+
+    `absent`: a path where there is no file, to find it out with before anything is done.
+    """
+    kind = _suffix(path) or "virtual disk"
+    if kind == ".vhd":  # of which a fixed one does without
+        kind = f"{disk_type} {kind}"
+    need = f"a {kind} needs Windows' VHDMP driver"
     try:
-        return NewVirtualImage(temporary, size, sector_size=sector_size, port=port)
+        check_vhdmp(absent)
     except OSError as error:
-        if getattr(error, "winerror", None) not in _NOT_THERE | _NOT_ALLOWED:
+        if not is_vhdmp_out_of_reach(error):
             raise
         error.filename = path
-        _refuse(path, f"a {_suffix(path)} needs Windows' VHDMP driver", error)
+        _refuse(path, need, error)
+    try:
+        yield
+    except OSError as error:  # by now an invalid parameter is no more than that
+        if getattr(error, "winerror", None) not in _NOT_THERE_FOR_SURE | _NOT_ALLOWED:
+            raise
+        error.filename = path
+        _refuse(path, need, error)
+
+
+def is_vhdmp_out_of_reach(error: OSError) -> bool:
+    """Whether an error of opening says that there is no VHDMP, or no right to use it."""
+    return getattr(error, "winerror", None) in _NOT_THERE | _NOT_ALLOWED
 
 
 def _open_virtual(name: str, suffix: str, *, read_only: bool, port: CompletionPort | None) -> Disk:
@@ -108,7 +189,7 @@ def _open_virtual(name: str, suffix: str, *, read_only: bool, port: CompletionPo
     try:
         attached = VhdmpDisk.attach(name, read_only=read_only)
     except OSError as error:
-        if getattr(error, "winerror", None) not in _NOT_THERE | _NOT_ALLOWED:
+        if not is_vhdmp_out_of_reach(error):
             raise
         if suffix != ".vhd":
             files.check_exists(current(), name)

@@ -2,7 +2,8 @@
 
 Rules:
 
-1. RawSCSIVirtualDisk blocks, so it is called on the flush executor. The file is entered
+1. RawSCSIVirtualDisk blocks, so it is called on the flush executor, for one request of a disk
+   at a time. Everything else happens on the completion thread. The file is entered
    meanwhile, and its handle open.
 2. The limits are asked for once, of the disk's own VPD pages, when they are first wanted.
 3. A cancel takes effect between two commands; one that was sent is carried out.
@@ -10,8 +11,10 @@ Rules:
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from functools import partial
 from typing import Final
 
@@ -19,66 +22,89 @@ from pyvhdmp.futures import IoFuture
 from pyvhdmp.overlapped import OverlappedFile
 from pyvhdmp.virtual_disk.scsi import UnmapLimits, send, unmap_commands
 
-__all__ = ["Unmap"]
+__all__ = ["UnmapQueue"]
 
 
-class Unmap:
-    """One call of `unmap`. `limits`: what the disk takes, None if it takes no UNMAP."""
+class _Unmap:
+    """One request: work of the file."""
 
     is_idle: Final = False
 
-    def __init__(
-        self,
-        file: OverlappedFile,
-        path: str,
-        sector: int,
-        count: int,
-        limits: Callable[[], UnmapLimits | None],
-    ) -> None:
+    def __init__(self, sector: int, count: int) -> None:
         self.future: IoFuture[None] = IoFuture(self.cancel)
-        self._file = file
-        self._path = path
-        self._range = (sector, count)
-        self._limits = limits
-        self._cancel_wanted = False
-
-    def start(self) -> IoFuture[None]:
-        """Begin. Raises `ValueError` if the file is closed."""
-        self._file.enter(self)
-        try:
-            self._file.port.call_blocking(self._run)
-        except BaseException:
-            self._file.leave(self)
-            raise
-        return self.future
+        self.sector = sector
+        self.count = count
+        self.cancel_wanted = False
 
     def cancel(self) -> None:
         """Send no further command."""
-        self._cancel_wanted = True
+        self.cancel_wanted = True
 
-    def _run(self) -> None:
+
+class UnmapQueue:
+    """Unmaps ranges, one after the other. `limits`: what the disk takes, None if no UNMAP."""
+
+    def __init__(
+        self, file: OverlappedFile, path: str, limits: Callable[[], UnmapLimits | None]
+    ) -> None:
+        self._file = file
+        self._path = path
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._waiting: deque[_Unmap] = deque()
+        self._running: _Unmap | None = None
+
+    def unmap(self, sector: int, count: int) -> Future[None]:
+        """Begin. Raises `ValueError` if the file is closed."""
+        request = _Unmap(sector, count)
+        self._file.enter(request)
+        try:
+            with self._lock:
+                self._waiting.append(request)
+            self._file.port.call_soon(self._begin)
+        except BaseException:  # Ctrl+C
+            if request not in self._waiting:  # else the next one begins it
+                self._file.leave(request)
+            raise
+        return request.future
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._running is not None or not self._waiting:
+                return
+            request = self._running = self._waiting.popleft()
+        try:
+            self._file.port.call_blocking(partial(self._run, request))
+        except BaseException as error:  # for want of memory
+            self._ended(request, error)
+
+    def _run(self, request: _Unmap) -> None:
+        """On the executor."""
         error: BaseException | None = None
         try:
-            self._send_all()
+            self._send_all(request)
         except BaseException as failure:  # whoever waits must get it
             error = failure
-        self._file.port.call_soon(partial(self._finish, error))
+        self._file.port.call_soon(partial(self._ended, request, error))
 
-    def _send_all(self) -> None:
+    def _send_all(self, request: _Unmap) -> None:
         limits = self._limits()
         if limits is None:
             return
-        for cdb, data in unmap_commands(*self._range, limits):
-            if self._cancel_wanted:
+        for cdb, data in unmap_commands(request.sector, request.count, limits):
+            if request.cancel_wanted:
                 raise CancelledError
             windows = self._file.port.windows
             send(windows, self._file.handle, self._path, cdb, data=data).check()
 
-    def _finish(self, error: BaseException | None) -> None:
+    def _ended(self, request: _Unmap, error: BaseException | None) -> None:
+        with self._lock:
+            self._running = None
         try:
+            self._begin()
             if error is None:
-                self.future.resolve(None)
+                request.future.resolve(None)
             else:
-                self.future.fail(error)
+                request.future.fail(error)
         finally:
-            self._file.leave(self)
+            self._file.leave(request)

@@ -21,25 +21,36 @@ import contextlib
 import os
 import threading
 import uuid
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from pyvhdmp import files
-from pyvhdmp._win32 import current
+from pyvhdmp._win32 import constants, current
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.base import Disk, UnmapBehavior
 from pyvhdmp.disk.probe import takes_pages
 from pyvhdmp.disk.resize import ResizeWatch
-from pyvhdmp.disk.unmap import Unmap
+from pyvhdmp.disk.unmap import UnmapQueue
 from pyvhdmp.overlapped import OverlappedFile
-from pyvhdmp.virtual_disk import VirtualDisk
+from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskType
 from pyvhdmp.virtual_disk.questions import virtual_size
 from pyvhdmp.virtual_disk.scsi import UnmapLimits, unmap_limits
 
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["NewVirtualImage", "VhdmpDisk"]
+__all__ = ["NewVirtualImage", "VhdmpDisk", "check_vhdmp"]
+
+_NO_SCSI: Final = (
+    constants.ERROR_INVALID_FUNCTION,
+    constants.ERROR_ACCESS_DENIED,
+    constants.ERROR_NOT_SUPPORTED,
+    constants.ERROR_INVALID_PARAMETER,
+    constants.ERROR_CALL_NOT_IMPLEMENTED,
+    constants.ERROR_VIRTDISK_NOT_VIRTUAL_DISK,
+)
+"""What a Windows, or a handle, answers that takes no SCSI commands."""
 
 
 class VhdmpDisk(Disk):
@@ -75,6 +86,7 @@ class VhdmpDisk(Disk):
             unmap_behavior=UnmapBehavior.IGNORED,
         )
         self._resize_watch = ResizeWatch(self._count_sectors)
+        self._unmaps = UnmapQueue(file, path, self._ask_unmap_limits)
         self._unmap_limits: UnmapLimits | None = None
         self._unmap_lock = threading.Lock()
         self._unmap_asked = False
@@ -153,7 +165,8 @@ class VhdmpDisk(Disk):
 
         UNSPECIFIED where the disk says that it takes UNMAP: blocks that are given up whole read
         as zeros, and the edges keep what they hold. IGNORED where it does not, or where
-        Windows has no way to ask. Raises `ValueError` if that was not asked before it was closed.
+        Windows has no way to ask. Raises `ValueError` if that was not asked before it was closed,
+        and the `OSError` of RawSCSIVirtualDisk.
         """
         if not self._unmap_asked:
             question = _Question()
@@ -165,15 +178,18 @@ class VhdmpDisk(Disk):
         return UnmapBehavior.UNSPECIFIED if self._unmap_limits else UnmapBehavior.IGNORED
 
     def _unmap(self, sector: int, count: int) -> Future[None]:
-        return Unmap(self._file, self._path, sector, count, self._ask_unmap_limits).start()
+        return self._unmaps.unmap(sector, count)
 
     def _ask_unmap_limits(self) -> UnmapLimits | None:
         """Return what the disk takes. Asked once, by whoever has the file entered."""
         with self._unmap_lock:
             if not self._unmap_asked:
                 windows, handle = self._file.port.windows, self._file.handle
-                with contextlib.suppress(OSError):  # a Windows without RawSCSIVirtualDisk
+                try:
                     self._unmap_limits = unmap_limits(windows, handle, self._path)
+                except OSError as error:
+                    if getattr(error, "winerror", None) not in _NO_SCSI:
+                        raise
                 self._unmap_asked = True
             return self._unmap_limits
 
@@ -196,16 +212,32 @@ class VhdmpDisk(Disk):
 
 
 class NewVirtualImage:
-    """A dynamic virtual disk being made: `disk` can be written at once, see rule 4."""
+    """A virtual disk being made: `disk` can be written at once, see rule 4."""
 
     def __init__(
-        self, path: str, size: int, *, sector_size: int, port: CompletionPort | None = None
+        self,
+        path: str,
+        size: int,
+        *,
+        disk_type: VirtualDiskType = VirtualDiskType.DYNAMIC,
+        sector_size: int = 512,
+        parent: str | None = None,
+        port: CompletionPort | None = None,
+        report: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Make the file, a disk of `size` bytes of zeros, in the place of one that is there."""
+        """Make the file, a disk of `size` bytes of zeros, in the place of one that is there.
+
+        A differencing one has all that from its `parent` instead. `report`: how far it is.
+        """
         windows = current()
         files.delete_file(windows, path)  # CreateVirtualDisk overwrites nothing
-        _check_driver(path)
-        new = VirtualDisk.create_dynamic(path, size, sector_size=sector_size)
+        if parent is not None:
+            new = VirtualDisk.create_differencing(path, parent)
+        elif disk_type is VirtualDiskType.FIXED:
+            making = VirtualDisk.begin_create_fixed(path, size, sector_size=sector_size)
+            new = making.follow(report)
+        else:
+            new = VirtualDisk.create_dynamic(path, size, sector_size=sector_size)
         try:
             try:
                 new.attach_raw()
@@ -222,7 +254,7 @@ class NewVirtualImage:
         self.disk.sync_cache().result()
 
 
-def _check_driver(missing: str) -> None:
+def check_vhdmp(missing: str) -> None:
     """Raise if there is no VHDMP, by opening a disk that is not there.
 
     CreateVirtualDisk must not find it out: on Wine, which lacks it, that ends the process.

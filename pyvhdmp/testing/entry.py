@@ -21,6 +21,7 @@ from typing import Final
 
 from pyvhdmp._win32 import constants
 from pyvhdmp.testing import statuses
+from pyvhdmp.testing.clock import HELPERS
 from pyvhdmp.testing.convention import DLLS, Failures, c_function, failure_of, set_last_error
 from pyvhdmp.testing.io_manager import IoManager
 from pyvhdmp.testing.kernel import CallFailed, Kernel
@@ -63,6 +64,16 @@ _ON_THE_VOLUME: Final = _TRANSFERS | {
 }
 
 
+_BLOCKING: Final = {"RawSCSIVirtualDisk"}
+"""Functions that the package has a pool of threads for: a call there takes a turn, as a flush."""
+_BRIEF: Final = 50_000
+"""How long such a call takes, in nanoseconds."""
+
+
+def _done() -> None:
+    pass
+
+
 class SwitchBoard:
     """Makes the functions of the simulated DLLs callable, and plans their failures."""
 
@@ -99,7 +110,7 @@ class SwitchBoard:
         """Return what callers call."""
         kernel, planned, io = self._kernel, self._planned, self._io
         failure = failure_of(dll, name)
-        counts = name in _ON_THE_VOLUME
+        counts, blocks = name in _ON_THE_VOLUME, name in _BLOCKING
 
         def run(*arguments: int) -> int:
             with kernel.entered():
@@ -108,6 +119,8 @@ class SwitchBoard:
                         raise CallFailed(constants.ERROR_CALL_NOT_IMPLEMENTED)
                     if counts:
                         self._count_down()
+                    if blocks and threading.current_thread().name.startswith(HELPERS):
+                        kernel.flush(int(arguments[0]), lambda: (kernel.clock.now + _BRIEF, _done))
                     plan = planned.get(name)
                     if plan:
                         code, pending = plan.pop(0)

@@ -18,7 +18,7 @@ from pyvhdmp.virtual_disk.disk import VirtualDisk
 from pyvhdmp.virtual_disk.formats import VirtualDiskFormat, VirtualDiskType
 from pyvhdmp.virtual_disk.machine import StorageDependency
 from pyvhdmp.virtual_disk.metadata import Metadata
-from pyvhdmp.virtual_disk.operation import Operation
+from pyvhdmp.virtual_disk.operation import AlreadyDone, Operation
 from pyvhdmp.virtual_disk.questions import PhysicalDisk, VirtualDiskInfo
 from pyvhdmp.virtual_disk.scsi import ScsiError, ScsiResponse
 
@@ -28,6 +28,7 @@ __all__ = [
     "DEPENDENT_DISK_FLAG",
     "MIRROR_VIRTUAL_DISK_FLAG",
     "OPEN_VIRTUAL_DISK_FLAG",
+    "AlreadyDone",
     "ChangeTracking",
     "ChangedRange",
     "Metadata",

@@ -7,7 +7,8 @@ Rules:
 2. Every open and create has a fresh random ResiliencyGuid, so that VHDMP takes no two of
    them for one; who may open what together is then decided by the files' own sharing.
 3. Everything is opened with parameters of version 2 or 3, which want an access mask of NONE;
-   an ISO image alone with version 1, which is the only one it has.
+   with version 1 only an ISO image, which has no other, and what is to be detached, which
+   only an access mask of DETACH gets past an attachment.
 4. A call holds the lock, so the handle is not closed under it. A long operation is noted
    before it begins, and `close` waits for those that are.
 5. A structure, and any str in it, lives until its call has returned.
@@ -153,29 +154,37 @@ class VirtualDisk:
             flags |= enums.OPEN_VIRTUAL_DISK_FLAG.NO_PARENTS
         if custom_chain:
             flags |= enums.OPEN_VIRTUAL_DISK_FLAG.CUSTOM_DIFF_CHAIN
-        storage_type = formats.storage_type(format)
-        handle = HANDLE_CELL()
-        code = windows.virtdisk.OpenVirtualDisk(
-            address_of(storage_type),
-            absolute(windows, name),
-            mask,
-            flags,
-            address_of(parameters),
-            address_of(handle),
-        )
-        if code != constants.ERROR_SUCCESS:
-            error = windows_error(code, "OpenVirtualDisk", name)
+        try:
+            handle = _open_call(windows, name, mask, flags, parameters)
+        except OSError as error:
+            code = getattr(error, "winerror", None)
             if code == constants.ERROR_VHD_PARENT_VHD_NOT_FOUND and not no_parents:
                 cls._note_where_looked(error, name)
-            raise error
-        return cls(windows, Handle(handle.Value), name, read_only=read_only, info_only=info_only)
+            raise
+        return cls(windows, handle, name, read_only=read_only, info_only=info_only)
+
+    @classmethod
+    def open_attached(cls, path: str | os.PathLike[str]) -> Self:
+        """Open a disk that is attached, by whomever, only to `detach` it or to ask about it.
+
+        While a disk is attached, `open` is refused as long as it asks for more than questions.
+        Raises as `open` does.
+        """
+        windows, name = current(), files.checked_path(path)
+        parameters = structures.OPEN_VIRTUAL_DISK_PARAMETERS(
+            Version=enums.OPEN_VIRTUAL_DISK_VERSION.VERSION_1
+        )
+        parameters.Version1.RWDepth = enums.OPEN_VIRTUAL_DISK_RW_DEPTH_DEFAULT
+        access = enums.VIRTUAL_DISK_ACCESS
+        handle = _open_call(windows, name, access.GET_INFO | access.DETACH, 0, parameters)
+        return cls(windows, handle, name, read_only=True, info_only=True)
 
     @classmethod
     def _note_where_looked(cls, error: OSError, name: str) -> None:
         """Add the places where the missing parent of a disk was looked for, if it tells."""
         try:
             with cls.open(name, info_only=True, no_parents=True) as disk:
-                places = disk.info.parent_candidates
+                _, places = questions.parent_location(disk.windows, disk.handle, name)
         except OSError:
             return
         if places:
@@ -371,8 +380,11 @@ class VirtualDisk:
             _create_call(windows, name, flags, parameters, handle),
             partial(cls._created, windows, name, handle),
         )
-        operation.start()
-        return operation
+        try:
+            return operation.start()
+        except BaseException:
+            _close_unwanted(operation)
+            raise
 
     @classmethod
     def _created(
@@ -1071,6 +1083,29 @@ class VirtualDisk:
             return scsi.send(self._windows, self.handle, self._path, cdb, data=data, length=length)
 
 
+def _open_call(
+    windows: Windows,
+    name: str,
+    mask: int,
+    flags: int,
+    parameters: structures.OPEN_VIRTUAL_DISK_PARAMETERS,
+) -> Handle:
+    """Open a disk, and return its handle or raise."""
+    storage_type = formats.storage_type(formats.format_of(name))
+    handle = HANDLE_CELL()
+    code = windows.virtdisk.OpenVirtualDisk(
+        address_of(storage_type),
+        absolute(windows, name),
+        mask,
+        flags,
+        address_of(parameters),
+        address_of(handle),
+    )
+    if code != constants.ERROR_SUCCESS:
+        raise windows_error(code, "OpenVirtualDisk", name)
+    return Handle(handle.Value)
+
+
 def _create_call(
     windows: Windows,
     name: str,
@@ -1101,14 +1136,16 @@ def _create_call(
 def _finished(operation: Operation[Disk]) -> Disk:
     """Wait for a new disk. Ctrl+C cancels its making, and is let through when it is unmade."""
     try:
-        return operation.result()
+        return operation.follow()
     except BaseException:
-        if not operation.done():
-            operation.cancel()
-            operation.wait_until_over()
-            if not operation.cancelled() and operation.exception() is None:
-                operation.result().close()  # it was faster, and is whole
+        _close_unwanted(operation)
         raise
+
+
+def _close_unwanted(operation: Operation[Disk]) -> None:
+    """Close the disk that an operation has made, if it has, and nobody is going to."""
+    if operation.done() and not operation.cancelled() and operation.exception() is None:
+        operation.result().close()
 
 
 def _described(path: str) -> VirtualDiskInfo:

@@ -15,16 +15,19 @@ Rules:
 3. Whether it is over, and how, is what Windows says when the event is set. Progress is a
    number to show: it may fall back, and may be complete when the operation is not.
 4. `cancel` asks the kernel. The future is finished by the kernel's answer alone.
+5. Ctrl+C while somebody waits in here is a `cancel`, and gets through when the kernel has
+   answered: as `KeyboardInterrupt` if nothing was done, as `AlreadyDone` if everything was.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from pyvhdmp._win32 import Windows, constants
 from pyvhdmp._win32.memory import address_of, keep_for_ever
@@ -35,12 +38,17 @@ from pyvhdmp.errors import last_error, windows_error
 from pyvhdmp.files import close_handle
 from pyvhdmp.futures import IoFuture
 
-__all__ = ["Operation"]
+__all__ = ["AlreadyDone", "Operation"]
 
 _POLL_SECONDS: Final = 0.01
 _EXIT_SECONDS: Final = 3.0
+_REPORT_SECONDS: Final = 0.1
 
 T = TypeVar("T")
+
+
+class AlreadyDone(KeyboardInterrupt):
+    """Ctrl+C that came too late: what it was to cancel is done."""
 
 
 class Operation(IoFuture[T]):
@@ -100,6 +108,25 @@ class Operation(IoFuture[T]):
                 self._progress = (progress.CurrentValue, progress.CompletionValue)
             return self._progress
 
+    def follow(self, report: Callable[[int, int], None] | None = None) -> T:
+        """Wait for the result and return it. Ctrl+C cancels, and comes through when it is over.
+
+        `report`: called about ten times a second with what `progress` returns.
+
+        Raises what the operation failed with; `KeyboardInterrupt` when Windows has cancelled
+        it, and `AlreadyDone`, which is one too, when Windows was faster.
+        """
+        try:
+            while not self.done():
+                if report is not None:
+                    with contextlib.suppress(OSError):  # not to know is no reason to stop
+                        self.progress()
+                    report(*self._progress)
+                self._wait(_REPORT_SECONDS)
+            return self.result()
+        except BaseException as error:
+            self._interrupted(error)
+
     def __await__(self) -> Generator[object, None, T]:
         """Wait for it in a coroutine. Cancelling the task cancels it, and waits for Windows."""
         return _result_in_task(self).__await__()
@@ -122,9 +149,8 @@ class Operation(IoFuture[T]):
             raise
         try:
             wait_interruptibly(self._begun)
-        except BaseException:  # Ctrl+C: nobody will have it, so it must not go on
-            self.cancel()
-            raise
+        except BaseException as error:  # nobody will have it, so it must not go on
+            self._interrupted(error)
         if self._refusal is not None:
             raise self._refusal
         return self
@@ -139,6 +165,17 @@ class Operation(IoFuture[T]):
         wait_interruptibly(self._over)
 
     # -- Inside ---------------------------------------------------------------
+
+    def _interrupted(self, error: BaseException) -> NoReturn:
+        """Cancel, wait until it is over, and raise what the caller is to know: rule 5."""
+        while not self._over.is_set():
+            with contextlib.suppress(KeyboardInterrupt):  # who is impatient asks again
+                self.cancel()
+                self.wait_until_over()
+        if isinstance(error, KeyboardInterrupt) and self.done() and not self.cancelled():
+            self.result()  # raises what it failed with
+            raise AlreadyDone from error
+        raise error
 
     def _run(self) -> None:
         try:

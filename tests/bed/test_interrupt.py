@@ -37,7 +37,9 @@ def test_ctrl_c_halfway_is_exit_code_130_and_leaves_all_as_it_was(
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (130, "")
-    assert errors.replace("\r\n", "\n") == "pyvhdmp: interrupted\n"
+    state = "no file is left" if old is None else "out.vhd is as it was"
+    line = f"pyvhdmp: interrupted: copy was cancelled; {state}\n"
+    assert errors.replace("\r\n", "\n") == line
     names = sorted(path.name for path in tmp_path.iterdir())
     if old is None:
         assert names == ["in.img"]

@@ -8,6 +8,7 @@ import pytest
 
 from pyvhdmp import make_fixed_vhd
 from pyvhdmp.cli import main
+from pyvhdmp.cli.progress import ProgressLine
 from pyvhdmp.vhd import Footer
 from tests.support.files import FilePath
 
@@ -55,7 +56,7 @@ def test_info_shows_a_fixed_vhd(tmp_path: FilePath, capsys: pytest.CaptureFixtur
     disk_id = make_fixed_vhd(tmp_path / "disk.vhd", MIB)
     assert main(["info", str(tmp_path / "disk.vhd")]) == 0
     lines = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
-    assert lines["disk type"].strip() == "fixed-vhd"
+    assert (lines["format"].strip(), lines["disk type"].strip()) == ("vhd", "fixed")
     assert lines["size"].strip() == "1.0 MiB (1048576 bytes)"
     assert lines["disk id"].strip() == str(disk_id)
 
@@ -64,6 +65,7 @@ def test_info_as_json(source: FilePath, capsys: pytest.CaptureFixture[str]) -> N
     assert main(["info", str(source), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "path": str(source),
+        "format": "raw",
         "disk_type": "raw",
         "size": 2 * MIB,
         "sector_size": 512,
@@ -150,12 +152,35 @@ def test_a_target_that_exists_or_is_read_only_is_one_line_and_unharmed(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.img", "out.vhd"]
 
 
-def test_ctrl_c_is_one_line_and_exit_code_130(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("old", [None, b"old"])
+def test_ctrl_c_in_a_copy_says_what_there_is_of_the_target(
+    source: FilePath,
+    tmp_path: FilePath,
+    old: bytes | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def interrupted(*_: object, **__: object) -> None:
+    target = tmp_path / "out.vhd"
+    if old is not None:
+        target.write_bytes(old)
+
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pyvhdmp.cli.commands.copy_image", interrupted)
-    assert main(["copy", "a.img", "b.vhd"]) == 130
+    monkeypatch.setattr(ProgressLine, "report", interrupted)
+    assert main(["copy", str(source), str(target), "--force"]) == 130
+    state = "no file is left" if old is None else f"{target} is as it was"
+    line = f"pyvhdmp: interrupted: copy was cancelled; {state}\n"
+    assert capsys.readouterr() == ("", line)
+    assert (target.read_bytes() if target.exists() else None) == old
+
+
+def test_ctrl_c_where_there_is_nothing_to_say_is_one_word(
+    source: FilePath, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ProgressLine, "report", interrupted)
+    assert main(["compare", str(source), str(source)]) == 130
     assert capsys.readouterr() == ("", "pyvhdmp: interrupted\n")

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from pyvhdmp import Operation, VirtualDisk
+from pyvhdmp import AlreadyDone, Operation, VirtualDisk
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_structures as v
 from pyvhdmp._win32.structures import OVERLAPPED
@@ -381,6 +381,113 @@ def test_a_task_that_is_cancelled_lets_go_when_the_kernel_has(kernel: Kernel) ->
         asyncio.run(main(disk))
 
 
+# -- Following --------------------------------------------------------------------
+
+
+def test_following_reports_progress_until_the_end(kernel: Kernel) -> None:
+    kernel.progress = (3, 9)
+    reports: list[tuple[int, int]] = []
+
+    def report(done: int, total: int) -> None:
+        reports.append((done, total))
+        kernel.finish()
+
+    with kernel.installed("CompactVirtualDisk"), VirtualDisk.open("a.vhdx") as disk:
+        disk.compact().follow(report)
+    assert reports == [(3, 9)]
+
+
+def test_progress_that_windows_does_not_tell_stops_nothing(kernel: Kernel) -> None:
+    kernel.progress_fails = constants.ERROR_INVALID_PARAMETER
+    with kernel.installed("CompactVirtualDisk"), VirtualDisk.open("a.vhdx") as disk:
+        operation = disk.compact()
+        operation.follow(lambda *_: kernel.finish())
+        assert operation.done()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (constants.ERROR_OPERATION_ABORTED, KeyboardInterrupt),
+        (0, AlreadyDone),
+        (constants.ERROR_DISK_FULL, OSError),
+    ],
+)
+def test_ctrl_c_while_it_is_followed_raises_what_the_kernel_answered(
+    kernel: Kernel, code: int, kind: type[BaseException]
+) -> None:
+    kernel.on_cancel = lambda: kernel.finish(code)
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with kernel.installed("CompactVirtualDisk"), VirtualDisk.open("a.vhdx") as disk:
+        operation = disk.compact()
+        with pytest.raises(kind) as caught:
+            operation.follow(interrupt)
+        assert operation.done()
+    assert type(caught.value) is kind
+    assert len(kernel.cancels) == 1
+
+
+def test_who_presses_ctrl_c_twice_waits_for_the_answer_all_the_same(kernel: Kernel) -> None:
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    asked: list[Operation[None]] = []
+
+    with kernel.installed("CompactVirtualDisk"), VirtualDisk.open("a.vhdx") as disk:
+        operation = disk.compact()
+        real = operation.wait_until_over
+
+        def impatient() -> None:
+            asked.append(operation)
+            if len(asked) == 1:
+                raise KeyboardInterrupt
+            kernel.finish(constants.ERROR_OPERATION_ABORTED)
+            real()
+
+        operation.wait_until_over = impatient  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            operation.follow(interrupt)
+        assert operation.cancelled()
+    assert len(kernel.cancels) == 2
+
+
+def test_ctrl_c_while_it_is_begun_waits_for_the_answer(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel.on_cancel = lambda: kernel.finish(constants.ERROR_OPERATION_ABORTED)
+
+    def interrupted(event: threading.Event) -> None:
+        monkeypatch.undo()
+        windows.wait_until(kernel.has_begun)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pyvhdmp.virtual_disk.operation.wait_interruptibly", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        VirtualDisk.begin_create_fixed("a.vhdx", 8 * MIB)
+    assert kernel.deleted == ["C:\\disks\\a.vhdx"]
+    assert kernel.driver.handles == set()
+
+
+def test_a_disk_made_before_ctrl_c_could_stop_it_is_closed(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel.on_cancel = lambda: kernel.finish(0)
+
+    def interrupted(event: threading.Event) -> None:
+        monkeypatch.undo()
+        windows.wait_until(kernel.has_begun)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pyvhdmp.virtual_disk.operation.wait_interruptibly", interrupted)
+    with pytest.raises(AlreadyDone):
+        VirtualDisk.begin_create_fixed("a.vhdx", 8 * MIB)
+    assert kernel.deleted == []
+    assert kernel.driver.handles == set()
+
+
 # -- Making disks -----------------------------------------------------------------
 
 
@@ -428,12 +535,12 @@ def test_ctrl_c_while_a_disk_is_made_unmakes_it(
     code = constants.ERROR_OPERATION_ABORTED if won else 0
     kernel.on_cancel = lambda: kernel.finish(code)
 
-    def interrupted(self: Operation[VirtualDisk], timeout: float | None = None) -> VirtualDisk:
+    def interrupted(self: Operation[VirtualDisk], timeout: float | None) -> None:
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Operation, "result", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(Operation, "_wait", interrupted)
+    with pytest.raises(KeyboardInterrupt if won else AlreadyDone):
         VirtualDisk.create_fixed("a.vhdx", 8 * MIB)
     assert len(kernel.cancels) == 1
     assert kernel.deleted == (["C:\\disks\\a.vhdx"] if won else [])

@@ -1,0 +1,326 @@
+"""What can be said on the command line, and which command it stands for."""
+
+from __future__ import annotations
+
+import argparse
+import uuid
+from collections.abc import Callable
+from typing import Final, NoReturn, TypeAlias
+
+import pyvhdmp
+from pyvhdmp.cli import attachments, changes, images
+from pyvhdmp.cli.create import create, wrong_usage
+from pyvhdmp.cli.info import info
+from pyvhdmp.cli.text import parse_size
+from pyvhdmp.virtual_disk import VirtualDiskType
+
+__all__ = ["USAGE", "Command", "parse"]
+
+USAGE: Final = 2
+
+Command: TypeAlias = Callable[[argparse.Namespace], int]
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with its errors on one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {message} (try {self.prog} --help)\n")
+
+
+class _Commands:
+    """The commands, each with a help text, an example and ``--json``."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(
+        self, name: str, command: Command, help: str, description: str, example: str
+    ) -> argparse.ArgumentParser:
+        parser = self._subparsers.add_parser(
+            name, help=help, description=description, epilog=f"example: pyvhdmp {name} {example}"
+        )
+        parser.set_defaults(command=command, parser=parser, wrong_usage=lambda _: None)
+        return parser
+
+
+def parse(arguments: list[str] | None) -> tuple[Command, argparse.Namespace]:
+    """Return the command that is asked for, and its options. Exits as argparse does."""
+    parser = _Parser(prog="pyvhdmp", description=(pyvhdmp.__doc__ or "").split("\n")[0])
+    parser.add_argument("--version", action="version", version=f"pyvhdmp {pyvhdmp.__version__}")
+    commands = _Commands(parser)
+    _add_create(commands)
+    _add_info(commands)
+    _add_attachments(commands)
+    _add_changes(commands)
+    _add_images(commands)
+    options = parser.parse_args(arguments)
+    complaint: str | None = options.wrong_usage(options)
+    if complaint is not None:
+        options.parser.error(complaint)
+    command: Command = options.command
+    return command, options
+
+
+def _add_create(commands: _Commands) -> None:
+    parser = commands.add(
+        "create",
+        create,
+        "make a virtual disk: dynamic, fixed, differencing, or a copy",
+        "Make a virtual disk: an empty one of SIZE bytes; with --parent, one that holds what is "
+        "changed of another; with --from, one with the content of another. Its name says the "
+        "format, .vhd or .vhdx. It gets its name only when it is complete. VHDMP makes it; a "
+        "fixed .vhd is made without where VHDMP is not to be had.",
+        "disk.vhdx 10G",
+    )
+    parser.add_argument("path", metavar="PATH", help="the disk to make")
+    parser.add_argument(
+        "size",
+        metavar="SIZE",
+        nargs="?",
+        type=_size,
+        help="its size, such as 512M or 10GiB; with --from, the source's if it is left out",
+    )
+    _add_type(parser, "how its file holds the content (default dynamic, which grows with use)")
+    made_from = parser.add_mutually_exclusive_group()
+    made_from.add_argument(
+        "--parent", metavar="P", help="begin with the content of P, which must not change any more"
+    )
+    made_from.add_argument(
+        "--from",
+        dest="source",
+        metavar="SRC",
+        help="copy the virtual disk SRC, with what it has from its parents",
+    )
+    parser.add_argument(
+        "--block-size",
+        metavar="N",
+        type=_size,
+        default=0,
+        help="what its file grows by: 512K or 2M in a .vhd, 1M to 256M in a .vhdx",
+    )
+    parser.add_argument(
+        "--sector-size", metavar="N", type=_size, help="512 (default) or, in a .vhdx, 4K"
+    )
+    parser.add_argument(
+        "--physical-sector-size",
+        metavar="N",
+        type=_size,
+        help="what it says that its physical sectors are: 512 or, in a .vhdx, 4K",
+    )
+    parser.add_argument("--id", metavar="UUID", type=_uuid, help="its identity (default: new)")
+    parser.add_argument("--force", action="store_true", help="replace PATH if it exists")
+    _add_json(parser, "print what was made as JSON")
+    parser.set_defaults(wrong_usage=wrong_usage)
+
+
+def _add_info(commands: _Commands) -> None:
+    parser = commands.add(
+        "info",
+        info,
+        "show what a disk image is",
+        "Show what a disk image is, with the whole chain of its parents, and what Windows tells "
+        "about it.",
+        "disk.vhd --json",
+    )
+    parser.add_argument("path", metavar="PATH", help="the image")
+    _add_json(parser, "print it as JSON")
+
+
+def _add_attachments(commands: _Commands) -> None:
+    parser = commands.add(
+        "attach",
+        attachments.attach,
+        "attach a virtual disk to this machine",
+        "Attach a virtual disk as if it had been plugged in, and print the device that it is. It "
+        "stays attached until it is detached or the machine restarts.",
+        "disk.vhdx --read-only",
+    )
+    parser.add_argument("path", metavar="PATH", help="the virtual disk, or an .iso")
+    parser.add_argument("--read-only", action="store_true", help="let nobody write to it")
+    parser.add_argument(
+        "--no-drive-letter", action="store_true", help="give its volumes no drive letters"
+    )
+    _add_json(parser, "print what was attached as JSON")
+
+    parser = commands.add(
+        "attached",
+        attachments.attached,
+        "list the virtual disks that are attached",
+        "List the virtual disks that are attached to this machine, by whomever: the device, and "
+        "the file where Windows tells it.",
+        "--json",
+    )
+    _add_json(parser, "print them as JSON")
+
+    parser = commands.add(
+        "detach",
+        attachments.detach,
+        "detach a virtual disk",
+        "End the attachment of a virtual disk, whoever attached it.",
+        "disk.vhdx",
+    )
+    parser.add_argument("path", metavar="PATH", help="the virtual disk")
+    _add_json(parser, "print what was detached as JSON")
+
+
+def _add_changes(commands: _Commands) -> None:
+    parser = commands.add(
+        "resize",
+        changes.resize,
+        "make a virtual disk larger or smaller",
+        "Make a virtual disk larger or, if it is a .vhdx, smaller. Its partitions stay what they "
+        "are.",
+        "disk.vhdx 20G",
+    )
+    parser.add_argument("path", metavar="PATH", help="the virtual disk")
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument("size", metavar="SIZE", nargs="?", type=_size, help="such as 512M or 10GiB")
+    size.add_argument(
+        "--smallest", action="store_true", help="make it as small as its partitions allow"
+    )
+    parser.add_argument(
+        "--allow-unsafe", action="store_true", help="cut off what partitions hold past SIZE"
+    )
+    _add_json(parser, "print the old and new sizes as JSON")
+
+    parser = commands.add(
+        "compact",
+        changes.compact,
+        "make the file of a dynamic disk smaller",
+        "Give back what the file of a dynamic or differencing disk takes for zeros. The content "
+        "stays.",
+        "disk.vhdx",
+    )
+    parser.add_argument("path", metavar="PATH", help="the virtual disk")
+    parser.add_argument("--no-zero-scan", action="store_true", help="look for no zeros")
+    parser.add_argument("--no-block-moves", action="store_true", help="move no blocks")
+    _add_json(parser, "print the old and new sizes as JSON")
+
+    parser = commands.add(
+        "merge",
+        changes.merge,
+        "merge a differencing disk into its parent",
+        "Write what a differencing disk holds into its parent, which then holds the content. "
+        "Other disks with the same parent, and children of PATH, are lost by that.",
+        "child.vhdx --delete",
+    )
+    parser.add_argument("path", metavar="PATH", help="the differencing disk")
+    parser.add_argument(
+        "--depth",
+        metavar="N",
+        type=_depth,
+        default=1,
+        help="into the parent's parent (2) and so on, with all that is between (default 1)",
+    )
+    parser.add_argument(
+        "--delete", action="store_true", help="delete the files that were merged, after success"
+    )
+    _add_json(parser, "print what was done as JSON")
+
+
+def _add_images(commands: _Commands) -> None:
+    parser = commands.add(
+        "copy",
+        images.copy,
+        "copy a disk image, converting between raw, VHD and VHDX",
+        "Copy a disk image. The names say what the images are: SRC is opened through VHDMP if it "
+        "is a .vhd, .vhdx, .avhd, .avhdx or .vhds (a fixed .vhd also without), and is raw "
+        "otherwise. DST becomes a fixed VHD if it is a .vhd; a dynamic VHDX, which takes no room "
+        "for zeros, needs VHDMP, and holds 3 MiB or more, if it is a .vhdx; and a raw image "
+        "otherwise. It gets its name only when it is complete and flushed.",
+        "disk.img disk.vhd --verify",
+    )
+    parser.add_argument("source", metavar="SRC", help="the image to copy")
+    parser.add_argument("target", metavar="DST", help="the image to make")
+    kind = parser.add_mutually_exclusive_group()
+    _add_type(kind, "what DST is to be, if not as its name says; needs VHDMP")
+    kind.add_argument(
+        "--parent",
+        metavar="P",
+        help="make DST (also an .avhd or .avhdx) hold only what differs from P, of SRC's size",
+    )
+    parser.add_argument("--verify", action="store_true", help="read both again and compare")
+    parser.add_argument("--force", action="store_true", help="replace DST if it exists")
+    _add_io_options(parser)
+    _add_json(parser, "print what was done as JSON")
+
+    parser = commands.add(
+        "compare",
+        images.compare,
+        "compare the content of two disk images",
+        "Compare the content of two disk images, whatever their kinds. Exit code 0 if it is the "
+        "same, 1 if not.",
+        "disk.img disk.vhd",
+    )
+    parser.add_argument("first", metavar="A", help="an image")
+    parser.add_argument("second", metavar="B", help="another, of the same size")
+    _add_io_options(parser)
+    _add_json(parser, "print the result as JSON")
+
+
+def _add_json(parser: argparse.ArgumentParser, help: str) -> None:
+    parser.add_argument("--json", action="store_true", help=help)
+
+
+def _add_type(parser: argparse._ActionsContainer, help: str) -> None:
+    parser.add_argument("--type", metavar="fixed|dynamic", type=_disk_type, help=help)
+
+
+def _add_io_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--queue-depth",
+        type=_queue_depth,
+        default=32,
+        metavar="N",
+        help="requests in flight in each direction, 1 to 1024 (default 32)",
+    )
+    parser.add_argument(
+        "--io-size",
+        type=_io_size,
+        default=256 * 1024,
+        metavar="N",
+        help="bytes in a request, such as 64K or 1M: a multiple of 4K up to 64M (default 256K)",
+    )
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _io_size(text: str) -> int:
+    size = _size(text)
+    if size % 4096 or not 4096 <= size <= 64 * 1024 * 1024:
+        raise argparse.ArgumentTypeError(f"{text} is no multiple of 4K up to 64M")
+    return size
+
+
+def _queue_depth(text: str) -> int:
+    return _number(text, 1024)
+
+
+def _depth(text: str) -> int:
+    return _number(text, 1000)
+
+
+def _number(text: str, most: int) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if not 1 <= number <= most:
+        raise argparse.ArgumentTypeError(f"{text} is not in 1 .. {most}")
+    return number
+
+
+def _uuid(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no UUID") from None
+
+
+def _disk_type(text: str) -> VirtualDiskType:
+    if text not in ("fixed", "dynamic"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither fixed nor dynamic")
+    return VirtualDiskType(text)

@@ -1,0 +1,80 @@
+"""``attach``, ``attached`` and ``detach``: virtual disks as disks of this machine."""
+
+from __future__ import annotations
+
+import argparse
+
+from pyvhdmp._win32 import constants
+from pyvhdmp.cli.interrupts import Interrupted
+from pyvhdmp.cli.output import print_json, print_text
+from pyvhdmp.virtual_disk import VirtualDisk
+
+__all__ = ["attach", "attached", "detach"]
+
+
+def attach(options: argparse.Namespace) -> int:
+    """``attach PATH``: until it is detached, or the machine restarts."""
+    path = options.path
+    try:
+        with VirtualDisk.open(path, read_only=options.read_only) as disk:
+            device = disk.attach(
+                read_only=options.read_only,
+                drive_letter=not options.no_drive_letter,
+                permanent=True,
+            )
+    except KeyboardInterrupt as error:
+        raise Interrupted(_state(path)) from error
+    if options.json:
+        print_json({"path": path, "device": device, "read_only": options.read_only})
+    else:
+        print_text(device)
+    return 0
+
+
+def attached(options: argparse.Namespace) -> int:
+    """``attached``: the virtual disks that are attached to this machine."""
+    disks = [
+        {"device": device, "path": _file_of(device)} for device in VirtualDisk.attached_disks()
+    ]
+    if options.json:
+        print_json({"attached": disks})
+    else:
+        for disk in disks:
+            print_text("  ".join(text for text in disk.values() if text))
+    return 0
+
+
+def detach(options: argparse.Namespace) -> int:
+    """``detach PATH``, whoever attached it."""
+    path = options.path
+    try:
+        with VirtualDisk.open_attached(path) as disk:
+            disk.detach()
+    except KeyboardInterrupt as error:
+        raise Interrupted(_state(path)) from error
+    if options.json:
+        print_json({"path": path})
+    else:
+        print_text(f"detached {path}")
+    return 0
+
+
+def _file_of(device: str) -> str | None:
+    """Return the file that an attached disk is in, where Windows tells."""
+    try:
+        nearest = VirtualDisk.dependencies(device)[:1]
+    except OSError:
+        return None
+    for dependency in nearest:
+        return dependency.host_volume.rstrip("\\") + "\\" + dependency.path.lstrip("\\")
+    return None
+
+
+def _state(path: str) -> str:
+    try:
+        with VirtualDisk.open_attached(path) as disk:
+            return f"{path} is attached as {disk.physical_path}"
+    except OSError as error:
+        if getattr(error, "winerror", None) == constants.ERROR_NOT_READY:
+            return f"{path} is not attached"
+        return f"whether {path} is attached, Windows does not tell"

@@ -1,0 +1,175 @@
+"""``resize``, ``compact`` and ``merge``: what VHDMP does to a disk, and how long it takes.
+
+Rules:
+
+1. Each tells the sizes before and after, of the disk and of its file, from Windows' answer.
+2. Whichever way it ends, somebody has to know which files hold the content: a merge that
+   did not come to its end has it in all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from pyvhdmp import files
+from pyvhdmp._win32 import current
+from pyvhdmp.cli.interrupts import telling
+from pyvhdmp.cli.output import print_json, print_text
+from pyvhdmp.cli.progress import ProgressLine
+from pyvhdmp.cli.text import format_size
+from pyvhdmp.errors import InvalidInputError
+from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskInfo
+
+__all__ = ["compact", "merge", "resize"]
+
+
+def resize(options: argparse.Namespace) -> int:
+    """``resize PATH SIZE``, or to the smallest that its partitions allow."""
+    path = options.path
+    with (
+        telling("resize", lambda: f"{path} is as it was") as course,
+        ProgressLine() as progress,
+    ):
+        with VirtualDisk.open(path) as disk:
+            before = disk.info
+            course.state = lambda: _size_now(path)
+            if options.smallest:
+                operation = disk.resize_to_smallest()
+            else:
+                operation = disk.resize(options.size, allow_unsafe=options.allow_unsafe)
+            operation.follow(progress.share("resizing"))
+            course.done()
+        after = _info(path)
+    if options.json:
+        print_json({"path": path} | _sizes(before, after))
+    else:
+        print_text(
+            f"resized {path}: {format_size(after.virtual_size)} "
+            f"(before: {format_size(before.virtual_size)})"
+        )
+    return 0
+
+
+def compact(options: argparse.Namespace) -> int:
+    """``compact PATH``."""
+    path = options.path
+    with (
+        telling("compact", lambda: f"{path} is as it was") as course,
+        ProgressLine() as progress,
+    ):
+        with VirtualDisk.open(path) as disk:
+            before = disk.info
+            course.state = lambda: _room_now(path, before)
+            disk.compact(
+                zero_scan=not options.no_zero_scan, block_moves=not options.no_block_moves
+            ).follow(progress.share("compacting"))
+            course.done()
+        after = _info(path)
+    if options.json:
+        print_json({"path": path} | _sizes(before, after))
+    else:
+        print_text(
+            f"compacted {path}: takes {format_size(after.physical_size)} "
+            f"(before: {format_size(before.physical_size)})"
+        )
+    return 0
+
+
+def merge(options: argparse.Namespace) -> int:
+    """``merge PATH``: what it holds goes into its parent."""
+    path, depth = options.path, options.depth
+    with (
+        telling("merge", lambda: f"{path} is as it was") as course,
+        ProgressLine() as progress,
+    ):
+        with VirtualDisk.open(path) as disk:
+            chain = disk.chain
+            if depth >= len(chain):
+                raise InvalidInputError.because(_too_short(len(chain) - 1), path)
+            merged, target = [one.path for one in chain[:depth]], chain[depth].path
+            course.state = lambda: _keep([*merged, target])
+            operation = disk.merge(source_depth=1, target_depth=depth + 1)
+            try:
+                operation.follow(progress.share("merging"))
+            except OSError as error:
+                error.add_note(f"As for what there is: {_keep([*merged, target])}.")
+                raise
+            course.done(lambda: f"{target} holds the content")
+        if options.delete:
+            _delete(merged, target)
+        after = _info(target)
+    if options.json:
+        print_json(
+            {
+                "path": path,
+                "merged": merged,
+                "content": target,
+                "deleted": merged if options.delete else [],
+            }
+            | _sizes(chain[depth], after)
+        )
+    else:
+        rest = "deleted" if options.delete else "not needed any more"
+        print_text(
+            f"merged into {target}, which holds the content and takes "
+            f"{format_size(after.physical_size)} "
+            f"(before: {format_size(chain[depth].physical_size)}); "
+            f"{rest}: {_names(merged)}"
+        )
+    return 0
+
+
+def _too_short(parents: int) -> str:
+    if not parents:
+        return "has no parent to be merged into"
+    return f"has only {parents} above it to be merged into"
+
+
+def _delete(paths: Sequence[str], target: str) -> None:
+    for path in paths:
+        try:
+            files.delete_file(current(), path)
+        except OSError as error:
+            error.add_note(f"The merge itself is done: {target} holds the content.")
+            raise
+
+
+def _keep(paths: Sequence[str]) -> str:
+    return f"keep {_names(paths)}, as only all of them together hold the content"
+
+
+def _names(paths: Sequence[str]) -> str:
+    return " and ".join([", ".join(paths[:-1]), paths[-1]] if len(paths) > 1 else paths)
+
+
+def _info(path: str) -> VirtualDiskInfo:
+    with VirtualDisk.open(path, info_only=True) as disk:
+        return disk.info
+
+
+def _sizes(before: VirtualDiskInfo, after: VirtualDiskInfo) -> dict[str, object]:
+    return {
+        "old_size": before.virtual_size,
+        "new_size": after.virtual_size,
+        "old_file_size": before.physical_size,
+        "new_file_size": after.physical_size,
+    }
+
+
+def _size_now(path: str) -> str:
+    try:
+        return f"{path} is whole, its size is {format_size(_info(path).virtual_size)}"
+    except OSError:
+        return f"{path} is whole"
+
+
+def _room_now(path: str, before: VirtualDiskInfo) -> str:
+    try:
+        after = _info(path).physical_size
+    except OSError:
+        return f"{path} is whole"
+    return (
+        f"{path} is whole, and takes {format_size(after)} "
+        f"(before: {format_size(before.physical_size)})"
+    )

@@ -1,0 +1,144 @@
+"""``create``: a new virtual disk, empty, on top of another one, or with the content of one.
+
+Rules:
+
+1. The disk is made at a name that says it is not finished: see `replacing`. So Ctrl+C, an
+   error or a power cut leave no file of its name, and the one that was there is as it was.
+2. A fixed .vhd can be had without VHDMP: then it is made directly.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from pyvhdmp import files
+from pyvhdmp.cli.info import facts_of
+from pyvhdmp.cli.interrupts import making
+from pyvhdmp.cli.output import print_json, print_text
+from pyvhdmp.cli.progress import ProgressLine
+from pyvhdmp.cli.text import format_size
+from pyvhdmp.disk import (
+    check_vhdmp,
+    is_vhdmp_out_of_reach,
+    make_fixed_vhd,
+    wanting_vhdmp,
+)
+from pyvhdmp.errors import InvalidInputError
+from pyvhdmp.replacing import check_target, partial_name, replacing
+from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskFormat, VirtualDiskType
+from pyvhdmp.virtual_disk.formats import check_new_disk, format_of
+
+__all__ = ["create", "wrong_usage"]
+
+
+def wrong_usage(options: argparse.Namespace) -> str | None:
+    """Return what is wrong with options that do not go together."""
+    if options.parent is not None:
+        for name, value in (
+            ("SIZE", options.size),
+            ("--type", options.type),
+            ("--sector-size", options.sector_size),
+            ("--physical-sector-size", options.physical_sector_size),
+        ):
+            if value is not None:
+                return f"{name} cannot go with --parent: it is the parent's"
+    elif options.source is not None:
+        if options.sector_size is not None or options.physical_sector_size is not None:
+            return "a sector size cannot go with --from: it is the source's"
+    elif options.size is None:
+        return "the following arguments are required: SIZE (or --parent, or --from)"
+    if options.type is VirtualDiskType.FIXED and options.block_size:
+        return "--block-size cannot go with --type fixed: a fixed disk has no blocks"
+    return None
+
+
+def create(options: argparse.Namespace) -> int:
+    """``create PATH SIZE``."""
+    path = files.checked_path(options.path)
+    if format_of(path) is VirtualDiskFormat.VHD_SET:
+        raise InvalidInputError.because("a VHD set is several files, and not made here", path)
+    partial = partial_name(path, by_vhdmp=True)
+    with making("create", path), ProgressLine() as progress:
+        check_target(path, partial, force=options.force, source=options.parent or options.source)
+        with replacing(path, partial, force=options.force):
+            _make(options, path, partial, progress)
+    facts = facts_of(path)
+    if options.json:
+        print_json(facts)
+    else:
+        room = f", takes {format_size(facts['file_size'])}" if "file_size" in facts else ""
+        print_text(
+            f"created {path}: {facts['disk_type']} {facts['format'].upper()}, "
+            f"{format_size(facts['size'])}{room}"
+        )
+    return 0
+
+
+def _make(options: argparse.Namespace, path: str, partial: str, progress: ProgressLine) -> None:
+    """Make what is asked for, at `partial`."""
+    disk_type = options.type or VirtualDiskType.DYNAMIC
+    is_blank = options.parent is None and options.source is None
+    is_fixed = is_blank and disk_type is VirtualDiskType.FIXED
+    if is_fixed and format_of(path) is VirtualDiskFormat.VHD:
+        _make_fixed_vhd(options, path, partial, progress)
+        return
+    kind = "differencing" if options.parent is not None else disk_type.value
+    with wanting_vhdmp(path, kind, absent=partial):
+        if options.parent is not None:
+            VirtualDisk.create_differencing(
+                partial, options.parent, block_size=options.block_size, disk_id=options.id
+            ).close()
+        elif options.source is not None:
+            VirtualDisk.begin_create_from(
+                partial,
+                _checked_source(options.source),
+                disk_type=disk_type,
+                size=options.size or 0,
+                block_size=options.block_size,
+                disk_id=options.id,
+            ).follow(progress.share("creating")).close()
+        elif is_fixed:
+            _make_fixed(options, partial, progress)
+        else:
+            VirtualDisk.create_dynamic(
+                partial,
+                options.size,
+                block_size=options.block_size,
+                disk_id=options.id,
+                **_sector_sizes(options),
+            ).close()
+
+
+def _sector_sizes(options: argparse.Namespace) -> dict[str, int]:
+    return {
+        "sector_size": options.sector_size or 512,
+        "physical_sector_size": options.physical_sector_size or 0,
+    }
+
+
+def _checked_source(source: str) -> str:
+    if format_of(files.checked_path(source)) is None and not source.startswith("\\\\.\\"):
+        raise InvalidInputError.because(
+            "--from takes a virtual disk, or an attached one; copy takes raw images, too", source
+        )
+    return source
+
+
+def _make_fixed(options: argparse.Namespace, partial: str, progress: ProgressLine) -> None:
+    VirtualDisk.begin_create_fixed(
+        partial, options.size, disk_id=options.id, **_sector_sizes(options)
+    ).follow(progress.share("creating")).close()
+
+
+def _make_fixed_vhd(
+    options: argparse.Namespace, path: str, partial: str, progress: ProgressLine
+) -> None:
+    """Make what takes no driver, with one or without."""
+    check_new_disk(path, options.size, options.sector_size or 512)
+    try:
+        check_vhdmp(partial)
+        _make_fixed(options, partial, progress)
+    except OSError as error:
+        if not is_vhdmp_out_of_reach(error):
+            raise
+        make_fixed_vhd(partial, options.size, disk_id=options.id)

@@ -1,0 +1,59 @@
+"""``copy`` and ``compare``: the content of images, whatever their kinds."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+from pyvhdmp.cli.interrupts import making
+from pyvhdmp.cli.output import print_json, print_text
+from pyvhdmp.cli.progress import ProgressLine
+from pyvhdmp.cli.text import format_rate, format_size
+from pyvhdmp.copying import compare_images, copy_image
+
+__all__ = ["compare", "copy"]
+
+
+def copy(options: argparse.Namespace) -> int:
+    """``copy SRC DST``."""
+    with making("copy", options.target), ProgressLine() as progress:
+        result = copy_image(
+            options.source,
+            options.target,
+            disk_type=options.type,
+            parent=options.parent,
+            queue_depth=options.queue_depth,
+            io_size=options.io_size,
+            verify=options.verify,
+            force=options.force,
+            report=progress.report,
+        )
+    if options.json:
+        names = {"source": options.source, "target": options.target}
+        print_json(names | dataclasses.asdict(result))
+    else:
+        print_text(
+            f"copied {format_size(result.bytes)} in {result.seconds:.1f} s "
+            f"({format_rate(result.bytes, result.seconds)}), at most {result.depth} in flight"
+            + (", verified" if result.verified else "")
+        )
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """``compare A B``."""
+    with ProgressLine() as progress:
+        difference = compare_images(
+            options.first,
+            options.second,
+            queue_depth=options.queue_depth,
+            io_size=options.io_size,
+            report=progress.report,
+        )
+    if options.json:
+        print_json({"identical": difference is None, "first_difference": difference})
+    elif difference is None:
+        print_text("identical")
+    else:
+        print_text(f"they differ, first at byte {difference}")
+    return 0 if difference is None else 1

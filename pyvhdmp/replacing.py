@@ -1,0 +1,93 @@
+"""New files that are whole or not there, and what keeps one from being made.
+
+Rules:
+
+1. A new file is made beside the place where it is to be, at a name that says it is not
+   finished. VHDMP goes by the suffix, so for it the mark comes before that.
+2. It gets its own name when it is complete, and not before. On any other outcome it is
+   deleted, and a file that was there before is as it was.
+3. Ctrl+C counts until it has its name; from then on it is too late, which `AlreadyDone` says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ntpath
+from collections.abc import Iterator
+from typing import Final
+
+from pyvhdmp import files
+from pyvhdmp._win32 import constants, current
+from pyvhdmp.errors import InvalidInputError, windows_error
+from pyvhdmp.virtual_disk import AlreadyDone
+
+__all__ = ["check_target", "partial_name", "replacing"]
+
+_CHECK: Final = "The check of the target"
+
+
+def partial_name(target: str, *, by_vhdmp: bool) -> str:
+    """Return the name that a new file has until it is finished. `by_vhdmp`: VHDMP makes it."""
+    if not by_vhdmp:
+        return target + ".partial"
+    stem, suffix = ntpath.splitext(target)
+    return f"{stem}.partial{suffix}"
+
+
+@contextlib.contextmanager
+def replacing(target: str, partial: str, *, force: bool) -> Iterator[None]:
+    """Have a file made at `partial`, which gets the name `target` at the end of the block.
+
+    `force`: in the place of one that is there. An error that names `partial` names `target`.
+    """
+    windows = current()
+    files.delete_file(windows, partial)  # of one that was killed
+    is_moving = False
+    try:
+        yield
+        is_moving = True
+        files.move_file(windows, partial, target, replace=force)
+    except BaseException as error:
+        is_interrupted = isinstance(error, KeyboardInterrupt)
+        if is_interrupted and is_moving and files.file_attributes(windows, partial) is None:
+            raise AlreadyDone from error
+        files.discard_file(windows, partial)
+        if isinstance(error, AlreadyDone):  # a part of it is, and has just been undone
+            raise KeyboardInterrupt from error
+        if isinstance(error, OSError) and error.filename == partial:
+            error.filename = target
+        raise
+
+
+def check_target(target: str, partial: str, *, force: bool, source: str | None = None) -> None:
+    """Raise now what would otherwise be found out when the new file is complete.
+
+    `source`: what it is made from, which it must not be made over.
+    """
+    windows = current()
+    if source is not None:
+        if _is_same(source, target):
+            raise InvalidInputError.because("source and target are the same file", target)
+        if _is_same(source, partial):
+            raise InvalidInputError.because(
+                f"a copy to {ntpath.basename(target)} would be written over its source", source
+            )
+    attributes = files.file_attributes(windows, target)
+    if attributes is None:
+        return
+    if attributes & constants.FILE_ATTRIBUTE_DIRECTORY:
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", target)
+    if not force:
+        error = windows_error(constants.ERROR_FILE_EXISTS, _CHECK, target)
+        error.add_note("With force it would be replaced.")
+        raise error
+    if attributes & constants.FILE_ATTRIBUTE_READONLY:
+        error = windows_error(constants.ERROR_ACCESS_DENIED, _CHECK, target)
+        error.add_note("It is marked read-only.")
+        raise error
+    files.check_replaceable(windows, target)
+
+
+def _is_same(*paths: str) -> bool:
+    return len({ntpath.normcase(files.full_path(current(), path)) for path in paths}) == 1
