@@ -189,6 +189,16 @@ def _executor_worker(frame: FrameType, frames: dict[int, FrameType]) -> bool | N
     queue: Any = local.get("work_queue")
     if queue is None or not queue.empty() or local.get("work_item") is not None:
         return False
+    executor = local["executor_reference"]()
+    if executor is not None:
+        # Whoever submits takes an idle worker off this count, which a worker comes back to
+        # when it is idle again: if they are fewer than wait for items, one has been given one.
+        waiting = sum(
+            thread.ident in frames and frames[thread.ident].f_code is frame.f_code
+            for thread in list(executor._threads)
+        )
+        if executor._idle_semaphore._value < waiting:
+            return False
     return None  # it may just have taken an item
 
 
