@@ -15,7 +15,7 @@ from pyvhdmp.errors import windows_error
 from pyvhdmp.virtual_disk.questions import grown
 
 if TYPE_CHECKING:
-    from pyvhdmp.virtual_disk.disk import VirtualDisk
+    from pyvhdmp.virtual_disk.handle import DiskHandle
 
 __all__ = ["Metadata"]
 
@@ -31,7 +31,7 @@ class Metadata(MutableMapping[uuid.UUID, bytes]):
     DeleteVirtualDiskMetadata, virtdisk.h. VHDX alone has metadata.
     """
 
-    def __init__(self, disk: VirtualDisk, lock: AbstractContextManager[object]) -> None:
+    def __init__(self, disk: DiskHandle, lock: AbstractContextManager[object]) -> None:
         """For `VirtualDisk`. `lock`: held while its handle is used."""
         self._disk = disk
         self._lock = lock

@@ -1,0 +1,118 @@
+"""What Windows tells about an open virtual disk: each access asks it."""
+
+from __future__ import annotations
+
+import uuid
+
+from pyvhdmp._win32 import constants
+from pyvhdmp._win32 import virtdisk_structures as structures
+from pyvhdmp._win32.virtdisk_enums import GET_VIRTUAL_DISK_INFO_VERSION as QUESTION
+from pyvhdmp.errors import windows_error
+from pyvhdmp.virtual_disk import questions
+from pyvhdmp.virtual_disk.metadata import Metadata
+from pyvhdmp.virtual_disk.opening import Opening
+from pyvhdmp.virtual_disk.questions import PhysicalDisk, VirtualDiskInfo
+
+__all__ = ["Asking"]
+
+
+class Asking(Opening):
+    """The questions that an open virtual disk answers."""
+
+    @property
+    def info(self) -> VirtualDiskInfo:
+        """What the disk is at this moment: each access asks GetVirtualDiskInformation."""
+        with self._lock:
+            return questions.describe(self._windows, self.handle, self._path)
+
+    @property
+    def parent(self) -> str | None:
+        """The path of the parent of a differencing disk, None for any other disk.
+
+        Raises `FileNotFoundError` that names the places where a missing one was looked for.
+        """
+        with self._lock:
+            found, places = questions.parent_location(self._windows, self.handle, self._path)
+        if places and not found:
+            error = windows_error(
+                constants.ERROR_FILE_NOT_FOUND, "GetVirtualDiskInformation", self._path
+            )
+            error.add_note(f"Its parent was looked for at {', '.join(places)}.")
+            raise error
+        return places[0] if places else None
+
+    @property
+    def chain(self) -> tuple[VirtualDiskInfo, ...]:
+        """This disk, its parent, the parent's parent, and so on to the one without.
+
+        Each is opened for that, only to ask. A parent that is missing ends the chain with a
+        disk that has `parent_candidates`.
+        """
+        chain = [self.info]
+        while (parent := chain[-1].parent_path) is not None:
+            chain.append(self._described(parent))
+        return tuple(chain)
+
+    @property
+    def parent_id(self) -> uuid.UUID:
+        """The identity that a differencing disk wants its parent to have."""
+        return self._ask(QUESTION.PARENT_IDENTIFIER).ParentIdentifier.uuid()
+
+    @property
+    def parent_timestamp(self) -> int:
+        """When the parent was last changed, as the differencing disk noted it; 0 in a VHDX."""
+        return self._ask(QUESTION.PARENT_TIMESTAMP).ParentTimestamp
+
+    @property
+    def identifier(self) -> uuid.UUID:
+        """What a child knows this disk by. In a VHD that is its `disk_id`, too."""
+        return self._ask(QUESTION.IDENTIFIER).Identifier.uuid()
+
+    @property
+    def is_4k_aligned(self) -> bool:
+        """Whether the file's blocks lie at multiples of 4 KiB."""
+        return bool(self._ask(QUESTION.IS_4K_ALIGNED).Is4kAligned)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the disk is in use: attached, or open for more than questions."""
+        return bool(self._ask(QUESTION.IS_LOADED).IsLoaded)
+
+    @property
+    def fragmentation(self) -> int:
+        """How far, in percent, its blocks lie in another order than its sectors."""
+        return self._ask(QUESTION.FRAGMENTATION).FragmentationPercentage
+
+    @property
+    def smallest_safe_size(self) -> int:
+        """The size, in bytes, that its partitions need: what it can be resized to safely."""
+        return self._ask(QUESTION.SMALLEST_SAFE_VIRTUAL_SIZE).SmallestSafeVirtualSize
+
+    @property
+    def physical_disk(self) -> PhysicalDisk:
+        """The disk that it is while it is attached."""
+        answer = self._ask(QUESTION.PHYSICAL_DISK).PhysicalDisk
+        return PhysicalDisk(
+            answer.LogicalSectorSize, answer.PhysicalSectorSize, bool(answer.IsRemote)
+        )
+
+    @property
+    def metadata(self) -> Metadata:
+        """Bytes by UUID that the file carries: a mutable mapping, each access a call."""
+        return Metadata(self, self._lock)
+
+    def _ask(self, question: QUESTION) -> structures.GET_VIRTUAL_DISK_INFO:
+        with self._lock:
+            return questions.ask(self._windows, self.handle, self._path, question)
+
+    @classmethod
+    def _described(cls, path: str) -> VirtualDiskInfo:
+        """Return what a disk is, its own parent found or not."""
+        try:
+            with cls.open(path, info_only=True) as disk:
+                return disk.info
+        except OSError as error:
+            if getattr(error, "winerror", None) != constants.ERROR_VHD_PARENT_VHD_NOT_FOUND:
+                raise
+        with cls.open(path, info_only=True, no_parents=True) as disk:
+            return disk.info

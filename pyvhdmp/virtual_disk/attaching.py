@@ -1,0 +1,147 @@
+"""Attaching virtual disks, raw or as drives of this machine.
+
+An attachment without a permanent lifetime ends with the last handle of its disk.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+
+from pyvhdmp import files
+from pyvhdmp._win32 import constants, current
+from pyvhdmp._win32 import virtdisk_enums as enums
+from pyvhdmp._win32 import virtdisk_structures as structures
+from pyvhdmp._win32.memory import address_of, wide_text
+from pyvhdmp._win32.virtdisk_structures import ULONG_CELL
+from pyvhdmp.buffers import PAGE_SIZE, Block
+from pyvhdmp.errors import InvalidInputError, windows_error
+from pyvhdmp.virtual_disk import machine, questions
+from pyvhdmp.virtual_disk.asking import Asking
+from pyvhdmp.virtual_disk.machine import StorageDependency
+
+__all__ = ["Attaching"]
+
+
+class Attaching(Asking):
+    """How an open virtual disk becomes one that can be read and written."""
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether this object has attached the disk. An attachment by others does not count."""
+        return self._attached and not self.closed
+
+    @property
+    def physical_path(self) -> str:
+        r"""The device that the attached disk is, such as ``\\.\PhysicalDrive3``.
+
+        Raises the `OSError` of GetVirtualDiskPhysicalPath: a disk that is not attached, or
+        attached raw, has none.
+        """
+        function = self._windows.virtdisk.GetVirtualDiskPhysicalPath
+
+        def call(block: Block, size: int) -> tuple[int, int]:
+            cell = ULONG_CELL(size)  # in bytes, and so is what it asks for
+            code = function(self.handle, address_of(cell), block.address)
+            return code, cell.Value
+
+        with self._lock:
+            block, code = questions.grown(call, PAGE_SIZE)
+        if code != constants.ERROR_SUCCESS:
+            raise windows_error(code, "GetVirtualDiskPhysicalPath", self._path)
+        return wide_text(block.memory[:])
+
+    def attach_raw(self, *, read_only: bool = False) -> None:
+        """Attach the disk so that this handle reads and writes its sectors, and nothing else.
+
+        No volume is mounted, no drive appears, and Windows itself does not touch the
+        content. A disk that was opened read-only is attached so in any case. The attachment
+        ends with `detach`, or with the handle.
+
+        Raises `InvalidInputError` for a disk that was opened `info_only`, and the `OSError`
+        of AttachVirtualDisk: 1314, or `PermissionError`, where the process is not run as
+        administrator.
+        """
+        self._attach(enums.ATTACH_VIRTUAL_DISK_FLAG.NO_LOCAL_HOST, read_only, None)
+
+    def attach(
+        self,
+        *,
+        read_only: bool = False,
+        drive_letter: bool = True,
+        permanent: bool = False,
+        restrict_to: tuple[int, int] | None = None,
+        flags: int = 0,
+    ) -> str:
+        """Attach the disk to this machine, as if it had been plugged in; return its device.
+
+        Windows then mounts its volumes. `drive_letter`: whether they get one. `permanent`:
+        it stays attached when the handle is closed, until somebody calls `detach` or the
+        machine restarts. `restrict_to`: show only this part, offset and length in bytes
+        (Windows 10, version 1903). `flags`: more of Windows' ATTACH_VIRTUAL_DISK_FLAG.
+
+        Raises as `attach_raw` does.
+        """
+        if permanent:
+            flags |= enums.ATTACH_VIRTUAL_DISK_FLAG.PERMANENT_LIFETIME
+        if not drive_letter:
+            flags |= enums.ATTACH_VIRTUAL_DISK_FLAG.NO_DRIVE_LETTER
+        self._attach(flags, read_only, restrict_to)
+        return self.physical_path
+
+    def _attach(self, flags: int, read_only: bool, part: tuple[int, int] | None) -> None:
+        if self._info_only:
+            raise InvalidInputError.because(
+                "a disk opened with info_only=True cannot be attached", self._path
+            )
+        version = enums.ATTACH_VIRTUAL_DISK_VERSION
+        parameters = structures.ATTACH_VIRTUAL_DISK_PARAMETERS(Version=version.VERSION_1)
+        if part is not None:
+            offset, length = map(operator.index, part)
+            if offset < 0 or length <= 0:
+                raise InvalidInputError.because(
+                    f"restrict_to must be an offset and a length, not {part}", self._path
+                )
+            parameters.Version = version.VERSION_2
+            parameters.Version2.RestrictedOffset = offset
+            parameters.Version2.RestrictedLength = length
+            flags |= enums.ATTACH_VIRTUAL_DISK_FLAG.RESTRICTED_RANGE
+        if read_only or self._read_only:
+            flags |= enums.ATTACH_VIRTUAL_DISK_FLAG.READ_ONLY
+        with self._lock:
+            code = self._windows.virtdisk.AttachVirtualDisk(
+                self.handle, 0, flags, 0, address_of(parameters), 0
+            )
+            if code != constants.ERROR_SUCCESS:
+                raise windows_error(code, "AttachVirtualDisk", self._path)
+            self._attached = True
+
+    def detach(self) -> None:
+        """End the attachment, whoever made it.
+
+        Raises the `OSError` of DetachVirtualDisk: 21 if the disk is not attached.
+        """
+        with self._lock:
+            code = self._windows.virtdisk.DetachVirtualDisk(
+                self.handle, enums.DETACH_VIRTUAL_DISK_FLAG.NONE, 0
+            )
+            if code != constants.ERROR_SUCCESS:
+                raise windows_error(code, "DetachVirtualDisk", self._path)
+            self._attached = False
+
+    @staticmethod
+    def attached_disks() -> tuple[str, ...]:
+        r"""The devices, such as ``\\.\PhysicalDrive3``, that virtual disks are attached as.
+
+        Raises the `OSError` of GetAllAttachedVirtualDiskPhysicalPaths.
+        """
+        return machine.attached_disks(current())
+
+    @staticmethod
+    def dependencies(path: str | os.PathLike[str]) -> tuple[StorageDependency, ...]:
+        r"""The virtual disks that a volume (``C:``), a folder, a file or a disk lies on.
+
+        The nearest comes first; a volume of a plain disk lies on none.
+        Raises the `OSError` of CreateFileW or GetStorageDependencyInformation.
+        """
+        return machine.dependencies(current(), files.checked_path(path))

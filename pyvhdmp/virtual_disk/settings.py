@@ -1,0 +1,87 @@
+"""What the file of a virtual disk says about it, and how to change that."""
+
+from __future__ import annotations
+
+import operator
+import os
+import uuid
+
+from pyvhdmp import files
+from pyvhdmp._win32 import constants
+from pyvhdmp._win32 import virtdisk_structures as structures
+from pyvhdmp._win32.memory import address_of
+from pyvhdmp._win32.virtdisk_enums import SET_VIRTUAL_DISK_INFO_VERSION as SETTING
+from pyvhdmp._win32.virtdisk_structures import GUID
+from pyvhdmp.errors import InvalidInputError, windows_error
+from pyvhdmp.virtual_disk.asking import Asking
+from pyvhdmp.virtual_disk.formats import VirtualDiskFormat, absolute
+
+__all__ = ["Settings"]
+
+
+class Settings(Asking):
+    """What can be set."""
+
+    def set_parent(self, path: str | os.PathLike[str], *, depth: int | None = None) -> None:
+        """Say where the parent of this differencing disk is now.
+
+        The disk is to be opened with `no_parents`, or, to do so for an ancestor, with
+        `custom_chain`, and `depth` then says for which: 1 is the disk itself.
+
+        Raises the `OSError` of SetVirtualDiskInformation: 0xC03A000E if that is not the disk
+        that it was made from.
+        """
+        parent = absolute(self._windows, files.checked_path(path))
+        setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.PARENT_PATH)
+        if depth is None:
+            setting.ParentFilePath = parent
+        else:
+            setting.Version = SETTING.PARENT_PATH_WITH_DEPTH
+            setting.ParentPathWithDepthInfo.ChildDepth = operator.index(depth)
+            setting.ParentPathWithDepthInfo.ParentFilePath = parent
+        self._set(setting)
+
+    def set_parent_locator(self, path: str | os.PathLike[str], linkage_id: uuid.UUID) -> None:
+        """Write both into a differencing VHDX, unchecked: where its parent is, and which id
+        it has to have."""
+        setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.PARENT_LOCATOR)
+        setting.ParentLocator.LinkageId = GUID.of(linkage_id)
+        setting.ParentLocator.ParentFilePath = files.checked_path(path)
+        self._set(setting)
+
+    def add_parent(self, path: str | os.PathLike[str]) -> None:
+        """Name the next parent of a disk that was opened with `custom_chain`.
+
+        Raises the `OSError` of AddVirtualDiskParent.
+        """
+        parent = absolute(self._windows, files.checked_path(path))
+        with self._lock:
+            code = self._windows.virtdisk.AddVirtualDiskParent(self.handle, parent)
+        if code != constants.ERROR_SUCCESS:
+            raise windows_error(code, "AddVirtualDiskParent", self._path)
+
+    def set_disk_id(self, disk_id: uuid.UUID) -> None:
+        """Give the disk another identity. Raises the `OSError` of SetVirtualDiskInformation."""
+        if self.info.format is VirtualDiskFormat.VHD:
+            setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.IDENTIFIER)
+            setting.UniqueIdentifier = GUID.of(disk_id)
+        else:
+            setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.VIRTUAL_DISK_ID)
+            setting.VirtualDiskId = GUID.of(disk_id)
+        self._set(setting)
+
+    def set_physical_sector_size(self, size: int) -> None:
+        """Set what the disk calls its physical sectors, 512 or 4096 bytes; in a VHDX only."""
+        if operator.index(size) not in (512, 4096):
+            raise InvalidInputError.because(f"size must be 512 or 4096, not {size}", self._path)
+        setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.PHYSICAL_SECTOR_SIZE)
+        setting.VhdPhysicalSectorSize = size
+        self._set(setting)
+
+    def _set(self, setting: structures.SET_VIRTUAL_DISK_INFO) -> None:
+        with self._lock:
+            code = self._windows.virtdisk.SetVirtualDiskInformation(
+                self.handle, address_of(setting)
+            )
+        if code != constants.ERROR_SUCCESS:
+            raise windows_error(code, "SetVirtualDiskInformation", self._path)
