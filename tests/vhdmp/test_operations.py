@@ -295,7 +295,7 @@ def test_an_operation_on_a_second_handle_posts_nothing_to_the_port_of_the_data(
     """The second is opened with the first one's ResiliencyGuid: else it is refused. A disk that
     is open notices the new size, and so does who waits for it."""
     same = uuid.uuid4()
-    monkeypatch.setattr("pyvhdmp.virtual_disk.disk.uuid.uuid4", lambda: same)
+    monkeypatch.setattr("pyvhdmp.virtual_disk.opening.uuid.uuid4", lambda: same)
     with VhdmpDisk.open(path) as disk:
         with VirtualDisk.open(path) as second:
             waiting = disk.wait_resize(disk.sector_count)
