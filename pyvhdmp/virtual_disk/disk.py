@@ -98,7 +98,6 @@ class VirtualDisk:
         self._closing = False
         self._lock = threading.RLock()  # a finalizer may come back in
         self._operations: set[Operation[None]] = set()
-        self._mirror: Operation[None] | None = None
 
     # -- Opening --------------------------------------------------------------
 
@@ -373,12 +372,13 @@ class VirtualDisk:
     ) -> Operation[Self]:
         """Create what takes long. The handle is given out when it begins."""
         windows, handle = current(), HANDLE_CELL()
+        file = absolute(windows, name)  # now, as the current folder may be another one later
         operation: Operation[Self] = Operation(
             windows,
             "CreateVirtualDisk",
             handle,
             _create_call(windows, name, flags, parameters, handle),
-            partial(cls._created, windows, name, handle),
+            partial(cls._created, windows, name, file, handle),
         )
         try:
             return operation.start()
@@ -388,14 +388,15 @@ class VirtualDisk:
 
     @classmethod
     def _created(
-        cls, windows: Windows, name: str, handle: HANDLE_CELL, code: int, begun: bool
+        cls, windows: Windows, name: str, file: str, handle: HANDLE_CELL, code: int, begun: bool
     ) -> Self:
         """A creation is over: return the disk, or raise, and leave nothing half made."""
         if code == constants.ERROR_SUCCESS:
             return cls(windows, Handle(handle.Value), name)
-        if begun:  # then the file is ours, and the handle is one
+        if begun:  # then the handle is one, and the file is ours, unless Windows says otherwise
             files.close_handle(windows, handle.Value)
-            files.discard_file(windows, absolute(windows, name))
+            if code not in (constants.ERROR_FILE_EXISTS, constants.ERROR_ALREADY_EXISTS):
+                files.discard_file(windows, file)
         raise windows_error(code, "CreateVirtualDisk", name)
 
     # -- The object -----------------------------------------------------------
@@ -467,9 +468,8 @@ class VirtualDisk:
         with self._lock:
             self._closing = True
             operations = list(self._operations)
-            mirror = self._mirror
         for operation in operations:
-            if cancel or operation is mirror:
+            if cancel or operation.is_endless:
                 operation.cancel()
         for operation in operations:
             operation.wait_until_over()
@@ -854,9 +854,7 @@ class VirtualDisk:
         parameters.Version1.MirrorVirtualDiskPath = absolute(
             self._windows, files.checked_path(path)
         )
-        operation = self._begin("MirrorVirtualDisk", flags, parameters)
-        self._mirror = operation
-        return operation
+        return self._begin("MirrorVirtualDisk", flags, parameters)
 
     def break_mirror(self) -> None:
         """End a mirror, and go on with the copy. Raises the `OSError` of BreakMirrorVirtualDisk."""
