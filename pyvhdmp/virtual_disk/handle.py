@@ -46,7 +46,6 @@ class DiskHandle:
         self._closing = False
         self._lock = threading.RLock()  # a finalizer may come back in
         self._operations: set[Operation[None]] = set()
-        self._mirror: Operation[None] | None = None
 
     def __repr__(self) -> str:
         handle = self._handle
@@ -115,9 +114,8 @@ class DiskHandle:
         with self._lock:
             self._closing = True
             operations = list(self._operations)
-            mirror = self._mirror
         for operation in operations:
-            if cancel or operation is mirror:
+            if cancel or operation.is_endless:
                 operation.cancel()
         for operation in operations:
             operation.wait_until_over()

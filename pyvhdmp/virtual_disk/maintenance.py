@@ -136,9 +136,7 @@ class Maintenance(Asking):
         parameters.Version1.MirrorVirtualDiskPath = absolute(
             self._windows, files.checked_path(path)
         )
-        operation = self._begin("MirrorVirtualDisk", flags, parameters)
-        self._mirror = operation
-        return operation
+        return self._begin("MirrorVirtualDisk", flags, parameters)
 
     def break_mirror(self) -> None:
         """End a mirror, and go on with the copy. Raises the `OSError` of BreakMirrorVirtualDisk."""

@@ -311,26 +311,28 @@ class Opening(DiskHandle):
     ) -> Operation[Self]:
         """Create what takes long. The handle is given out when it begins."""
         windows, handle = current(), HANDLE_CELL()
+        file = absolute(windows, name)  # now, as the current folder may be another one later
         operation: Operation[Self] = Operation(
             windows,
             "CreateVirtualDisk",
             handle,
             _create_call(windows, name, flags, parameters, handle),
-            partial(cls._created, windows, name, handle),
+            partial(cls._created, windows, name, file, handle),
             cls.close,
         )
         return operation.start()
 
     @classmethod
     def _created(
-        cls, windows: Windows, name: str, handle: HANDLE_CELL, code: int, begun: bool
+        cls, windows: Windows, name: str, file: str, handle: HANDLE_CELL, code: int, begun: bool
     ) -> Self:
         """A creation is over: return the disk, or raise, and leave nothing half made."""
         if code == constants.ERROR_SUCCESS:
             return cls(windows, Handle(handle.Value), name)
-        if begun:  # then the file is ours, and the handle is one
+        if begun:  # then the handle is one, and the file is ours, unless Windows says otherwise
             files.close_handle(windows, handle.Value)
-            files.discard_file(windows, absolute(windows, name))
+            if code not in (constants.ERROR_FILE_EXISTS, constants.ERROR_ALREADY_EXISTS):
+                files.discard_file(windows, file)
         raise windows_error(code, "CreateVirtualDisk", name)
 
 

@@ -159,6 +159,11 @@ class Operation(IoFuture[T]):
         return self
 
     @property
+    def is_endless(self) -> bool:
+        """Whether it goes on until it is cancelled, or somebody ends it: a mirror."""
+        return self._function == "MirrorVirtualDisk"
+
+    @property
     def is_over(self) -> bool:
         """Whether Windows has let go of everything, or never had anything."""
         return self._over.is_set()

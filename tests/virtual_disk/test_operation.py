@@ -399,6 +399,24 @@ def test_close_cancels_a_mirror_which_would_never_end(kernel: Kernel) -> None:
         operation.result()
 
 
+def test_close_cancels_a_mirror_that_is_just_beginning(kernel: Kernel) -> None:
+    kernel.on_cancel = lambda: kernel.finish(constants.ERROR_OPERATION_ABORTED)
+    closers: list[threading.Thread] = []
+
+    def begin(disk: int, flags: int, parameters: int, overlapped: int) -> int:
+        closers.append(threading.Thread(target=mirrored.close, daemon=True))
+        closers[0].start()
+        windows.wait_until(lambda: mirrored.closed)
+        return kernel.begin(disk, flags, parameters, overlapped)
+
+    with substituted(virtdisk={"MirrorVirtualDisk": begin}):
+        mirrored = VirtualDisk.open("a.vhdx")
+        operation = mirrored.mirror("b.vhdx")
+    closers[0].join(30)
+    assert not closers[0].is_alive()
+    assert operation.cancelled()
+
+
 def test_a_handle_that_is_in_use_is_not_released(kernel: Kernel) -> None:
     with VirtualDisk.open("a.vhdx") as disk:
         disk.compact()
@@ -568,6 +586,23 @@ def test_a_disk_that_could_not_be_made_leaves_no_file(kernel: Kernel) -> None:
         operation.result()
     assert windows.winerror(caught.value) == constants.ERROR_DISK_FULL
     assert kernel.deleted == ["C:\\disks\\a.vhdx"]
+
+
+def test_what_is_deleted_is_where_the_disk_was_made_wherever_the_program_is_by_then(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation = VirtualDisk.begin_create_fixed("a.vhdx", 8 * MIB)
+    monkeypatch.setattr("tests.support.vhdmp.FOLDER", "D:\\valuable")
+    kernel.finish(constants.ERROR_DISK_FULL)
+    assert operation.exception() is not None
+    assert kernel.deleted == ["C:\\disks\\a.vhdx"]
+
+
+def test_a_file_that_turns_out_to_be_there_is_not_deleted(kernel: Kernel) -> None:
+    operation = VirtualDisk.begin_create_fixed("a.vhdx", 8 * MIB)
+    kernel.finish(constants.ERROR_FILE_EXISTS)
+    assert isinstance(operation.exception(), FileExistsError)
+    assert kernel.deleted == []
 
 
 def test_a_disk_that_windows_refuses_to_make_deletes_and_closes_nothing(kernel: Kernel) -> None:
