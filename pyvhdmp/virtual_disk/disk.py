@@ -65,7 +65,7 @@ if TYPE_CHECKING:
         | structures.TAKE_SNAPSHOT_VHDSET_PARAMETERS
     )
 
-__all__ = ["VirtualDisk"]
+__all__ = ["VirtualDisk", "finished"]
 
 Disk = TypeVar("Disk", bound="VirtualDisk")
 
@@ -207,12 +207,13 @@ class VirtualDisk:
         is `physical_sector_size`, of which 0 is Windows' choice. `disk_id`: its identity, by
         default a new one. `flags`: more of Windows' CREATE_VIRTUAL_DISK_FLAG.
 
-        Interrupted by Ctrl+C it leaves no file behind. `begin_create_fixed` does not wait.
+        Interrupted by Ctrl+C it leaves no file behind, unless it is `AlreadyDone`: then the
+        disk is there, and not open. `begin_create_fixed` does not wait.
 
         Raises `InvalidInputError` that names the argument, `FileExistsError`, and the
         `OSError` of CreateVirtualDisk.
         """
-        return _finished(
+        return finished(
             cls.begin_create_fixed(
                 path,
                 size,
@@ -311,10 +312,10 @@ class VirtualDisk:
 
         `source`: a .vhd or .vhdx, or an attached disk such as ``\\\\.\\PhysicalDrive3``; what a
         differencing one takes from its parents is copied with it. `disk_type`: fixed or
-        dynamic. `size`: 0 for the source's, or more than that. Raises as `create_fixed` does,
-        and leaves no file behind either. `begin_create_from` does not wait.
+        dynamic. `size`: 0 for the source's, or more than that. Raises, and leaves behind, what
+        `create_fixed` does. `begin_create_from` does not wait.
         """
-        return _finished(
+        return finished(
             cls.begin_create_from(
                 path,
                 source,
@@ -1131,10 +1132,13 @@ def _create_call(
     return call
 
 
-def _finished(operation: Operation[Disk]) -> Disk:
-    """Wait for a new disk. Ctrl+C cancels its making, and is let through when it is unmade."""
+def finished(operation: Operation[Disk], report: Callable[[int, int], None] | None = None) -> Disk:
+    """Wait for a new disk, as `Operation.follow` does; whatever is raised, it is not open.
+
+    So its file can be deleted when Ctrl+C came too late to cancel its making.
+    """
     try:
-        return operation.follow()
+        return operation.follow(report)
     except BaseException:
         _close_unwanted(operation)
         raise
