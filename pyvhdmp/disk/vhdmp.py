@@ -130,8 +130,9 @@ class VhdmpDisk(Disk):
     ) -> Self:
         """Return the disk behind a `VirtualDisk` that is attached raw, and is closed by that.
 
-        Whatever is raised, the handle is closed.
+        `read_only`: also if that was not opened so. Whatever is raised, the handle is closed.
         """
+        read_only = read_only or disk.is_read_only
         file = None
         try:
             info = disk.info

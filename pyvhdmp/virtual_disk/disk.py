@@ -25,7 +25,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from pyvhdmp import files
 from pyvhdmp._win32 import Handle, Windows, constants, current
@@ -66,6 +66,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = ["VirtualDisk", "finished"]
+
+_MAX_ULONG: Final = (1 << 32) - 1  # ctypes drops what a field has no room for, and says nothing
+_MAX_OFFSET: Final = (1 << 63) - 1
 
 Disk = TypeVar("Disk", bound="VirtualDisk")
 
@@ -430,6 +433,11 @@ class VirtualDisk:
         return self._path
 
     @property
+    def is_read_only(self) -> bool:
+        """Whether it was opened read-only, as an ISO image always is."""
+        return self._read_only
+
+    @property
     def windows(self) -> Windows:
         """The Windows that it was opened on."""
         return self._windows
@@ -641,7 +649,7 @@ class VirtualDisk:
         parameters = structures.ATTACH_VIRTUAL_DISK_PARAMETERS(Version=version.VERSION_1)
         if part is not None:
             offset, length = map(operator.index, part)
-            if offset < 0 or length <= 0:
+            if offset < 0 or length <= 0 or offset + length > _MAX_OFFSET:
                 raise InvalidInputError.because(
                     f"restrict_to must be an offset and a length, not {part}", self._path
                 )
@@ -704,6 +712,8 @@ class VirtualDisk:
         setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.PARENT_PATH)
         if depth is None:
             setting.ParentFilePath = parent
+        elif not 1 <= operator.index(depth) <= _MAX_ULONG:
+            raise InvalidInputError.because(f"depth must be at least 1, not {depth}", self._path)
         else:
             setting.Version = SETTING.PARENT_PATH_WITH_DEPTH
             setting.ParentPathWithDepthInfo.ChildDepth = operator.index(depth)
@@ -823,10 +833,10 @@ class VirtualDisk:
         Raises `InvalidInputError`, and the `OSError` of MergeVirtualDisk.
         """
         source, target = operator.index(source_depth), operator.index(target_depth)
-        if not 1 <= source < target:
+        if not 1 <= source < target <= _MAX_ULONG:
             raise InvalidInputError.because(
                 f"source_depth must be at least 1 and below target_depth, not {source} and "
-                f"{target}",
+                f"{target}, and both have 32 bits",
                 self._path,
             )
         parameters = structures.MERGE_VIRTUAL_DISK_PARAMETERS(
