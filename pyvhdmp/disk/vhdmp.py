@@ -139,12 +139,12 @@ class VhdmpDisk(Disk):
             file = OverlappedFile(disk.handle, port=port)
             disk.release()
         except BaseException:
-            if file is None:
-                disk.close()
-            else:
-                if not disk.closed:
-                    disk.release()
+            if disk.closed and file is not None:
                 file.close()
+            else:  # Ctrl+C, or an operation that uses the handle, and for which `close` waits
+                if file is not None:
+                    file.detach()
+                disk.close()
             raise
         try:
             return cls(

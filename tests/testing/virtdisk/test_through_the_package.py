@@ -62,6 +62,18 @@ def test_an_iso_is_a_read_only_disk_whatever_it_was_opened_for(
     assert json.loads(capsys.readouterr().out)["read_only"] is True
 
 
+def test_a_handle_that_an_operation_uses_is_not_taken_over_and_closed_once() -> None:
+    with SimulatedWindows():
+        VirtualDisk.create_dynamic("a.vhdx", 8 * MIB).close()
+        virtual = VirtualDisk.open("a.vhdx")
+        virtual.attach_raw()
+        mirror = virtual.mirror("b.vhdx")
+        with pytest.raises(ValueError, match="MirrorVirtualDisk running"):
+            VhdmpDisk.take_over(virtual, read_only=False)
+        assert virtual.closed
+        assert mirror.cancelled()
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_seed_leads_to_the_same_operations_twice(seed: int) -> None:
     assert program(seed) == program(seed)
