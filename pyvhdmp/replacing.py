@@ -20,7 +20,8 @@ from typing import Final
 from pyvhdmp import files
 from pyvhdmp._win32 import constants, current
 from pyvhdmp.errors import InvalidInputError, windows_error
-from pyvhdmp.virtual_disk import AlreadyDone
+from pyvhdmp.virtual_disk import AlreadyDone, VirtualDisk
+from pyvhdmp.virtual_disk.formats import format_of
 
 __all__ = ["check_target", "partial_name", "replacing"]
 
@@ -67,7 +68,7 @@ def replacing(target: str, partial: str, *, force: bool) -> Iterator[None]:
 def check_target(target: str, partial: str, *, force: bool, source: str | None = None) -> None:
     """Raise now what would otherwise be found out when the new file is complete.
 
-    `source`: what it is made from, which it must not be made over.
+    `source`: what it is made from, which it must not be made over, nor over a parent of that.
     """
     windows = current()
     if source is not None:
@@ -91,6 +92,22 @@ def check_target(target: str, partial: str, *, force: bool, source: str | None =
         error.add_note("It is marked read-only.")
         raise error
     files.check_replaceable(windows, target)
+    if source is not None and format_of(source) is not None and format_of(target) is not None:
+        _check_no_parent(source, target)
+
+
+def _check_no_parent(source: str, target: str) -> None:
+    """Raise if a virtual disk takes what it holds from the one that is to be replaced."""
+    try:
+        disk = VirtualDisk.open(source, info_only=True)
+    except OSError:
+        return  # what is made from it finds that out, too
+    with disk:
+        parents = [one.path for one in disk.chain[1:]]
+    if any(_is_same(parent, target) for parent in parents):
+        raise InvalidInputError.because(
+            f"it is a parent of {source}, whose content would be lost with it", target
+        )
 
 
 def _is_same(*paths: str) -> bool:

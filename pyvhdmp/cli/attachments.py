@@ -25,10 +25,11 @@ def attach(options: argparse.Namespace) -> int:
                 drive_letter=not options.no_drive_letter,
                 permanent=True,
             )
+            read_only = disk.is_read_only
     except KeyboardInterrupt as error:
         raise Interrupted(_state(path)) from error
     if options.json:
-        print_json({"path": path, "device": device, "read_only": options.read_only})
+        print_json({"path": path, "device": device, "read_only": read_only})
     else:
         print_text(device)
     return 0

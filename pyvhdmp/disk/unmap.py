@@ -34,6 +34,7 @@ class _Unmap:
         self.future: IoFuture[None] = IoFuture(self.cancel)
         self.sector = sector
         self.count = count
+        self.is_begun = False
         self.cancel_wanted = False
 
     def cancel(self) -> None:
@@ -63,7 +64,12 @@ class UnmapQueue:
                 self._waiting.append(request)
             self._file.port.call_soon(self._begin)
         except BaseException:  # Ctrl+C
-            if request not in self._waiting:  # else the next one begins it
+            with self._lock:
+                if is_begun := request.is_begun:
+                    request.cancel_wanted = True
+                else:
+                    self._waiting = deque(one for one in self._waiting if one is not request)
+            if not is_begun:  # else it leaves when it has ended
                 self._file.leave(request)
             raise
         return request.future
@@ -73,6 +79,7 @@ class UnmapQueue:
             if self._running is not None or not self._waiting:
                 return
             request = self._running = self._waiting.popleft()
+            request.is_begun = True
         try:
             self._file.port.call_blocking(partial(self._run, request))
         except BaseException as error:  # for want of memory

@@ -34,6 +34,7 @@ from pyvhdmp.disk.resize import ResizeWatch
 from pyvhdmp.disk.unmap import UnmapQueue
 from pyvhdmp.overlapped import OverlappedFile
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskType
+from pyvhdmp.virtual_disk.opening import finished
 from pyvhdmp.virtual_disk.questions import virtual_size
 from pyvhdmp.virtual_disk.scsi import UnmapLimits, unmap_limits
 
@@ -129,20 +130,21 @@ class VhdmpDisk(Disk):
     ) -> Self:
         """Return the disk behind a `VirtualDisk` that is attached raw, and is closed by that.
 
-        Whatever is raised, the handle is closed.
+        `read_only`: also if that was not opened so. Whatever is raised, the handle is closed.
         """
+        read_only = read_only or disk.is_read_only
         file = None
         try:
             info = disk.info
             file = OverlappedFile(disk.handle, port=port)
             disk.release()
         except BaseException:
-            if file is None:
-                disk.close()
-            else:
-                if not disk.closed:
-                    disk.release()
+            if disk.closed and file is not None:
                 file.close()
+            else:  # Ctrl+C, or an operation that uses the handle, and for which `close` waits
+                if file is not None:
+                    file.detach()
+                disk.close()
             raise
         try:
             return cls(
@@ -235,7 +237,7 @@ class NewVirtualImage:
             new = VirtualDisk.create_differencing(path, parent)
         elif disk_type is VirtualDiskType.FIXED:
             making = VirtualDisk.begin_create_fixed(path, size, sector_size=sector_size)
-            new = making.follow(report)
+            new = finished(making, report)
         else:
             new = VirtualDisk.create_dynamic(path, size, sector_size=sector_size)
         try:

@@ -185,6 +185,62 @@ def test_an_unmap_can_be_cancelled_between_two_commands(target: Target) -> None:
     assert len(unmapped(target)) == 1
 
 
+def test_ctrl_c_before_an_unmap_is_begun_leaves_nothing_that_close_waits_for(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(function: Callable[[], object]) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    with CompletionPort() as port:
+        disk = VhdmpDisk.open("a.vhdx", port=port)
+        monkeypatch.setattr(port, "call_soon", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            disk.unmap(0, 300)
+        closer = threading.Thread(target=disk.close, daemon=True)
+        closer.start()
+        closer.join(SECONDS)
+        assert not closer.is_alive()
+    assert unmapped(target) == []
+
+
+def test_ctrl_c_when_an_unmap_has_begun_keeps_the_handle_until_it_is_over(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+    answers = target.answers
+
+    def slow(cdb: bytes) -> Answer:
+        if cdb[0] == 0x42:
+            asked.set()
+            assert go_on.wait(SECONDS)
+        return answers(cdb)
+
+    target.answers = slow
+    with CompletionPort() as port:
+        disk = VhdmpDisk.open("a.vhdx", port=port)
+        real = port.call_soon
+
+        def interrupted(function: Callable[[], object]) -> None:
+            monkeypatch.undo()
+            real(function)
+            assert asked.wait(SECONDS)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(port, "call_soon", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            disk.unmap(0, 300)
+        closer = threading.Thread(target=disk.close)
+        closer.start()
+        closer.join(0.1)
+        try:
+            assert closer.is_alive()
+        finally:
+            go_on.set()
+            closer.join()
+    assert len(unmapped(target)) == 1  # the rest is not sent
+
+
 def test_what_unmap_does_is_not_asked_of_a_closed_disk(target: Target) -> None:
     with CompletionPort() as port:
         disk = VhdmpDisk.open("a.vhdx", port=port)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 from concurrent.futures import CancelledError
 from contextlib import suppress
 
 import pytest
 
-from pyvhdmp import VirtualDisk, open_disk
+from pyvhdmp import ReadOnlyError, VhdmpDisk, VirtualDisk, open_disk
+from pyvhdmp.cli import main
 from pyvhdmp.testing import SimulatedWindows
 from tests.testing.virtdisk.disks import MIB
 
@@ -43,6 +45,33 @@ def program(seed: int) -> list[str]:
             assert disk.read(4096, 8).result(SECONDS) == b"\x11" * 4096
             assert disk.read(0, 8).result(SECONDS) == bytes(4096)
         return windows.trace
+
+
+def test_an_iso_is_a_read_only_disk_whatever_it_was_opened_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with SimulatedWindows() as windows:
+        windows.files["a.iso"] = b"\x11" * MIB
+        with VhdmpDisk.open("a.iso") as disk:
+            assert disk.is_read_only
+            assert disk.read(0, 1).result(SECONDS) == b"\x11" * 2048
+            with pytest.raises(ReadOnlyError):
+                disk.write(0, bytes(2048))
+            disk.sync_cache().result(SECONDS)
+        assert main(["attach", "a.iso", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["read_only"] is True
+
+
+def test_a_handle_that_an_operation_uses_is_not_taken_over_and_closed_once() -> None:
+    with SimulatedWindows():
+        VirtualDisk.create_dynamic("a.vhdx", 8 * MIB).close()
+        virtual = VirtualDisk.open("a.vhdx")
+        virtual.attach_raw()
+        mirror = virtual.mirror("b.vhdx")
+        with pytest.raises(ValueError, match="MirrorVirtualDisk running"):
+            VhdmpDisk.take_over(virtual, read_only=False)
+        assert virtual.closed
+        assert mirror.cancelled()
 
 
 @pytest.mark.parametrize("seed", range(4))
