@@ -20,7 +20,7 @@ from pyvhdmp.cli.progress import ProgressLine
 from pyvhdmp.cli.text import format_size
 from pyvhdmp.disk import open_virtual_disk
 from pyvhdmp.errors import InvalidInputError
-from pyvhdmp.virtual_disk import AlreadyDone, VirtualDisk, VirtualDiskInfo
+from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskInfo
 
 __all__ = ["compact", "merge", "resize", "wrong_resize"]
 
@@ -102,9 +102,6 @@ def merge(options: argparse.Namespace) -> int:
             operation = disk.merge(source_depth=1, target_depth=depth + 1)
             try:
                 operation.follow(progress.share("merging"))
-            except AlreadyDone:
-                course.done(lambda: f"{target} holds the content")
-                raise
             except OSError as error:
                 error.add_note(f"As for what there is: {_keep([*merged, target])}.")
                 raise

@@ -29,7 +29,6 @@ from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.replacing import check_target, partial_name, replacing
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskFormat, VirtualDiskType
 from pyvhdmp.virtual_disk.formats import check_new_disk, format_of
-from pyvhdmp.virtual_disk.opening import finished
 
 __all__ = ["create", "wrong_usage"]
 
@@ -97,15 +96,14 @@ def _make(options: argparse.Namespace, path: str, partial: str, progress: Progre
                 partial, options.parent, block_size=options.block_size, disk_id=options.id
             ).close()
         elif options.source is not None:
-            making = VirtualDisk.begin_create_from(
+            VirtualDisk.begin_create_from(
                 partial,
                 _checked_source(options.source),
                 disk_type=disk_type,
                 size=options.size or 0,
                 block_size=options.block_size,
                 disk_id=options.id,
-            )
-            finished(making, progress.share("creating")).close()
+            ).follow(progress.share("creating")).close()
         elif is_fixed:
             _make_fixed(options, partial, progress)
         else:
@@ -134,10 +132,9 @@ def _checked_source(source: str) -> str:
 
 
 def _make_fixed(options: argparse.Namespace, partial: str, progress: ProgressLine) -> None:
-    making = VirtualDisk.begin_create_fixed(
+    VirtualDisk.begin_create_fixed(
         partial, options.size, disk_id=options.id, **_sector_sizes(options)
-    )
-    finished(making, progress.share("creating")).close()
+    ).follow(progress.share("creating")).close()
 
 
 def _make_fixed_vhd(

@@ -34,7 +34,6 @@ from pyvhdmp.disk.resize import ResizeWatch
 from pyvhdmp.disk.unmap import UnmapQueue
 from pyvhdmp.overlapped import OverlappedFile
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskType
-from pyvhdmp.virtual_disk.opening import finished
 from pyvhdmp.virtual_disk.questions import virtual_size
 from pyvhdmp.virtual_disk.scsi import UnmapLimits, unmap_limits
 
@@ -237,7 +236,7 @@ class NewVirtualImage:
             new = VirtualDisk.create_differencing(path, parent)
         elif disk_type is VirtualDiskType.FIXED:
             making = VirtualDisk.begin_create_fixed(path, size, sector_size=sector_size)
-            new = finished(making, report)
+            new = making.follow(report)
         else:
             new = VirtualDisk.create_dynamic(path, size, sector_size=sector_size)
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 import os
+from typing import Final
 
 from pyvhdmp import files
 from pyvhdmp._win32 import constants, current
@@ -21,6 +22,8 @@ from pyvhdmp.virtual_disk.asking import Asking
 from pyvhdmp.virtual_disk.machine import StorageDependency
 
 __all__ = ["Attaching"]
+
+_MAX_OFFSET: Final = (1 << 63) - 1
 
 
 class Attaching(Asking):
@@ -98,7 +101,7 @@ class Attaching(Asking):
         parameters = structures.ATTACH_VIRTUAL_DISK_PARAMETERS(Version=version.VERSION_1)
         if part is not None:
             offset, length = map(operator.index, part)
-            if offset < 0 or length <= 0:
+            if offset < 0 or length <= 0 or offset + length > _MAX_OFFSET:
                 raise InvalidInputError.because(
                     f"restrict_to must be an offset and a length, not {part}", self._path
                 )

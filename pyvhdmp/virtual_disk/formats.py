@@ -35,6 +35,9 @@ __all__ = [
     "storage_type",
 ]
 
+MAX_ULONG: Final = (1 << 32) - 1
+"""ctypes drops what a field has no room for, and says nothing."""
+
 MIN_SIZE: Final = 3 << 20
 """The smallest virtual disk that Windows makes, in bytes."""
 

@@ -75,6 +75,11 @@ class DiskHandle:
         return self._path
 
     @property
+    def is_read_only(self) -> bool:
+        """Whether it was opened read-only, as an ISO image always is."""
+        return self._read_only
+
+    @property
     def windows(self) -> Windows:
         """The Windows that it was opened on."""
         return self._windows

@@ -19,7 +19,7 @@ from pyvhdmp._win32.virtdisk_structures import HANDLE_CELL
 from pyvhdmp.errors import InvalidInputError, windows_error
 from pyvhdmp.virtual_disk import formats
 from pyvhdmp.virtual_disk.asking import Asking
-from pyvhdmp.virtual_disk.formats import absolute
+from pyvhdmp.virtual_disk.formats import MAX_ULONG, absolute
 from pyvhdmp.virtual_disk.operation import Operation
 
 if TYPE_CHECKING:
@@ -104,10 +104,10 @@ class Maintenance(Asking):
         Raises `InvalidInputError`, and the `OSError` of MergeVirtualDisk.
         """
         source, target = operator.index(source_depth), operator.index(target_depth)
-        if not 1 <= source < target:
+        if not 1 <= source < target <= MAX_ULONG:
             raise InvalidInputError.because(
                 f"source_depth must be at least 1 and below target_depth, not {source} and "
-                f"{target}",
+                f"{target}, and both have 32 bits",
                 self._path,
             )
         parameters = structures.MERGE_VIRTUAL_DISK_PARAMETERS(

@@ -14,7 +14,7 @@ from pyvhdmp._win32.virtdisk_enums import SET_VIRTUAL_DISK_INFO_VERSION as SETTI
 from pyvhdmp._win32.virtdisk_structures import GUID
 from pyvhdmp.errors import InvalidInputError, windows_error
 from pyvhdmp.virtual_disk.asking import Asking
-from pyvhdmp.virtual_disk.formats import VirtualDiskFormat, absolute
+from pyvhdmp.virtual_disk.formats import MAX_ULONG, VirtualDiskFormat, absolute
 
 __all__ = ["Settings"]
 
@@ -35,6 +35,8 @@ class Settings(Asking):
         setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.PARENT_PATH)
         if depth is None:
             setting.ParentFilePath = parent
+        elif not 1 <= operator.index(depth) <= MAX_ULONG:
+            raise InvalidInputError.because(f"depth must be at least 1, not {depth}", self._path)
         else:
             setting.Version = SETTING.PARENT_PATH_WITH_DEPTH
             setting.ParentPathWithDepthInfo.ChildDepth = operator.index(depth)
