@@ -148,7 +148,7 @@ def test_any_number_of_sectors_is_copied(tmp_path: Path, winpython: Winpython, s
     winpython.pyvhdmp("copy", "in.img", "out.vhdx")
     assert_same(tmp_path / "in.img", tmp_path / "out.vhdx")
     info = json.loads(winpython.pyvhdmp("info", "out.vhdx", "--json"))
-    assert (info["size"], info["disk_type"]) == (size, "vhdmp")
+    assert (info["size"], info["format"], info["disk_type"]) == (size, "vhdx", "dynamic")
 
 
 @pytest.mark.parametrize("options", ["subformat=dynamic", "subformat=fixed", "block_size=1048576"])
@@ -345,7 +345,7 @@ def test_what_is_no_sound_vhdx_is_refused_with_windows_code(
                 file.seek(place << 10)
                 file.write(bytes(4096))
     for name in names(tmp_path):
-        error = winpython.pyvhdmp("info", name, fails=True)
+        error = winpython.pyvhdmp("copy", name, "back.img", fails=True)
         assert error.startswith(f"pyvhdmp: {name}: ")
         assert "(Windows error 1392)" in error
     assert "Windows error 2)" in winpython.pyvhdmp("info", "missing.vhdx", fails=True)
