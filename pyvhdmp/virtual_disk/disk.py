@@ -18,6 +18,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import os
 import threading
@@ -631,14 +632,19 @@ class VirtualDisk:
         machine restarts. `restrict_to`: show only this part, offset and length in bytes
         (Windows 10, version 1903). `flags`: more of Windows' ATTACH_VIRTUAL_DISK_FLAG.
 
-        Raises as `attach_raw` does.
+        Raises as `attach_raw` and `physical_path` do; the disk is not attached then.
         """
         if permanent:
             flags |= enums.ATTACH_VIRTUAL_DISK_FLAG.PERMANENT_LIFETIME
         if not drive_letter:
             flags |= enums.ATTACH_VIRTUAL_DISK_FLAG.NO_DRIVE_LETTER
         self._attach(flags, read_only, restrict_to)
-        return self.physical_path
+        try:
+            return self.physical_path
+        except BaseException:  # whoever gets no device cannot know that there is one
+            with contextlib.suppress(OSError):
+                self.detach()
+            raise
 
     def _attach(self, flags: int, read_only: bool, part: tuple[int, int] | None) -> None:
         if self._info_only:
