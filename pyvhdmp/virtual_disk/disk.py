@@ -651,6 +651,7 @@ class VirtualDisk:
             raise InvalidInputError.because(
                 "a disk opened with info_only=True cannot be attached", self._path
             )
+        _check_flags(flags, self._path)
         version = enums.ATTACH_VIRTUAL_DISK_VERSION
         parameters = structures.ATTACH_VIRTUAL_DISK_PARAMETERS(Version=version.VERSION_1)
         if part is not None:
@@ -863,6 +864,7 @@ class VirtualDisk:
 
         Raises the `OSError` of MirrorVirtualDisk.
         """
+        _check_flags(flags, self._path)
         if existing:
             flags |= enums.MIRROR_VIRTUAL_DISK_FLAG.EXISTING_FILE
         parameters = structures.MIRROR_VIRTUAL_DISK_PARAMETERS(
@@ -1106,6 +1108,7 @@ def _open_call(
     parameters: structures.OPEN_VIRTUAL_DISK_PARAMETERS,
 ) -> Handle:
     """Open a disk, and return its handle or raise."""
+    _check_flags(flags, name)
     storage_type = formats.storage_type(formats.format_of(name))
     handle = HANDLE_CELL()
     code = windows.virtdisk.OpenVirtualDisk(
@@ -1129,6 +1132,7 @@ def _create_call(
     handle: HANDLE_CELL,
 ) -> Callable[[int], int]:
     """Return the call that creates a disk: it takes an OVERLAPPED, and owns what it points to."""
+    _check_flags(flags, name)
     storage_type = formats.storage_type(formats.format_of(name))
     path = absolute(windows, name)
 
@@ -1146,6 +1150,11 @@ def _create_call(
         )
 
     return call
+
+
+def _check_flags(flags: int, name: str) -> None:
+    if not 0 <= operator.index(flags) <= _MAX_ULONG:
+        raise InvalidInputError.because(f"flags must have 32 bits, not be {flags:#x}", name)
 
 
 def finished(operation: Operation[Disk], report: Callable[[int, int], None] | None = None) -> Disk:
