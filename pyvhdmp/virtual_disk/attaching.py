@@ -5,6 +5,7 @@ An attachment without a permanent lifetime ends with the last handle of its disk
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import os
 from typing import Final
@@ -19,6 +20,7 @@ from pyvhdmp.buffers import PAGE_SIZE, Block
 from pyvhdmp.errors import InvalidInputError, windows_error
 from pyvhdmp.virtual_disk import machine, questions
 from pyvhdmp.virtual_disk.asking import Asking
+from pyvhdmp.virtual_disk.formats import check_flags
 from pyvhdmp.virtual_disk.machine import StorageDependency
 
 __all__ = ["Attaching"]
@@ -83,14 +85,20 @@ class Attaching(Asking):
         machine restarts. `restrict_to`: show only this part, offset and length in bytes
         (Windows 10, version 1903). `flags`: more of Windows' ATTACH_VIRTUAL_DISK_FLAG.
 
-        Raises as `attach_raw` does.
+        Raises as `attach_raw` and `physical_path` do; the disk is not attached then.
         """
+        check_flags(flags, self._path)
         if permanent:
             flags |= enums.ATTACH_VIRTUAL_DISK_FLAG.PERMANENT_LIFETIME
         if not drive_letter:
             flags |= enums.ATTACH_VIRTUAL_DISK_FLAG.NO_DRIVE_LETTER
         self._attach(flags, read_only, restrict_to)
-        return self.physical_path
+        try:
+            return self.physical_path
+        except BaseException:  # whoever gets no device cannot know that there is one
+            with contextlib.suppress(OSError):
+                self.detach()
+            raise
 
     def _attach(self, flags: int, read_only: bool, part: tuple[int, int] | None) -> None:
         if self._info_only:

@@ -26,6 +26,7 @@ __all__ = [
     "VirtualDiskFormat",
     "VirtualDiskType",
     "absolute",
+    "check_flags",
     "check_new_disk",
     "check_size",
     "create_parameters",
@@ -101,6 +102,12 @@ TYPES: Final = {
     enums.PROVIDER_SUBTYPE_DYNAMIC: VirtualDiskType.DYNAMIC,
     enums.PROVIDER_SUBTYPE_DIFFERENCING: VirtualDiskType.DIFFERENCING,
 }
+
+
+def check_flags(flags: int, path: str) -> None:
+    """Raise `InvalidInputError` for flags that would be cut."""
+    if not 0 <= operator.index(flags) <= MAX_ULONG:
+        raise InvalidInputError.because(f"flags must have 32 bits, not be {flags:#x}", path)
 
 
 def format_of(path: str) -> VirtualDiskFormat | None:

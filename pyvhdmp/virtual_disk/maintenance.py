@@ -19,7 +19,7 @@ from pyvhdmp._win32.virtdisk_structures import HANDLE_CELL
 from pyvhdmp.errors import InvalidInputError, windows_error
 from pyvhdmp.virtual_disk import formats
 from pyvhdmp.virtual_disk.asking import Asking
-from pyvhdmp.virtual_disk.formats import MAX_ULONG, absolute
+from pyvhdmp.virtual_disk.formats import MAX_ULONG, absolute, check_flags
 from pyvhdmp.virtual_disk.operation import Operation
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ class Maintenance(Asking):
 
         Raises the `OSError` of MirrorVirtualDisk.
         """
+        check_flags(flags, self._path)
         if existing:
             flags |= enums.MIRROR_VIRTUAL_DISK_FLAG.EXISTING_FILE
         parameters = structures.MIRROR_VIRTUAL_DISK_PARAMETERS(

@@ -28,7 +28,7 @@ from pyvhdmp._win32.memory import address_of
 from pyvhdmp._win32.virtdisk_structures import GUID, HANDLE_CELL
 from pyvhdmp.errors import InvalidInputError, windows_error
 from pyvhdmp.virtual_disk import formats, questions
-from pyvhdmp.virtual_disk.formats import VirtualDiskFormat, VirtualDiskType, absolute
+from pyvhdmp.virtual_disk.formats import VirtualDiskFormat, VirtualDiskType, absolute, check_flags
 from pyvhdmp.virtual_disk.handle import DiskHandle
 from pyvhdmp.virtual_disk.operation import Operation
 
@@ -90,6 +90,7 @@ class Opening(DiskHandle):
         if snapshot_id is not None:
             parameters.Version = enums.OPEN_VIRTUAL_DISK_VERSION.VERSION_3
             parameters.Version3.SnapshotId = GUID.of(snapshot_id)
+        check_flags(flags, name)  # before Python's own flags cut them
         if cached_io:
             flags |= enums.OPEN_VIRTUAL_DISK_FLAG.CACHED_IO
         if no_parents:
@@ -184,6 +185,7 @@ class Opening(DiskHandle):
         sector_size = formats.set_sector_sizes(parameters, name, sector_size, physical_sector_size)
         format = formats.format_of(name) or VirtualDiskFormat.VHDX
         parameters.Version2.MaximumSize = formats.check_size(name, format, size, sector_size)
+        check_flags(flags, name)
         flags |= enums.CREATE_VIRTUAL_DISK_FLAG.FULL_PHYSICAL_ALLOCATION
         return cls._begin_create(name, flags, parameters)
 
@@ -282,6 +284,7 @@ class Opening(DiskHandle):
         parameters = formats.create_parameters(name, disk_id)
         if disk_type is VirtualDiskType.DIFFERENCING:
             raise InvalidInputError.because("disk_type must be fixed or dynamic in a copy", name)
+        check_flags(flags, name)
         if disk_type is VirtualDiskType.FIXED:
             flags |= enums.CREATE_VIRTUAL_DISK_FLAG.FULL_PHYSICAL_ALLOCATION
         else:
@@ -367,6 +370,7 @@ def _create_call(
     handle: HANDLE_CELL,
 ) -> Callable[[int], int]:
     """Return the call that creates a disk: it takes an OVERLAPPED, and owns what it points to."""
+    check_flags(flags, name)
     storage_type = formats.storage_type(formats.format_of(name))
     path = absolute(windows, name)
 

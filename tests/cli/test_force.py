@@ -31,6 +31,7 @@ def machine() -> Iterator[SimulatedWindows]:
         ["create", "--force", "base.vhdx", "--parent", "leaf.vhdx"],
         ["create", "--force", "middle.vhdx", "--parent", "leaf.vhdx"],
         ["create", "--force", "C:\\BASE.vhdx", "--from", "leaf.vhdx"],
+        ["create", "--force", "\\\\?\\C:\\base.vhdx", "--parent", "leaf.vhdx"],
         ["copy", "--force", "source.img", "base.vhdx", "--parent", "leaf.vhdx"],
         ["copy", "--force", "leaf.vhdx", "base.vhdx"],
     ],

@@ -466,3 +466,17 @@ def test_a_disk_that_nobody_closed_is_closed_with_a_warning(driver: Driver) -> N
     with pytest.warns(ResourceWarning, match=r"unclosed <VirtualDisk 'a\.vhdx'"):
         held.clear()
     assert driver.closed == [handle]
+
+
+def test_a_disk_whose_device_is_not_told_is_not_left_attached(driver: Driver) -> None:
+    driver.fails["GetVirtualDiskPhysicalPath"] = constants.ERROR_NOT_READY
+    with VirtualDisk.open("a.vhdx") as disk:
+        with pytest.raises(OSError, match=r"a\.vhdx") as caught:
+            disk.attach(permanent=True)
+        assert caught.value.__notes__[0].startswith("GetVirtualDiskPhysicalPath failed")
+        assert not disk.is_attached
+    assert driver.names()[-3:] == [
+        "AttachVirtualDisk",
+        "GetVirtualDiskPhysicalPath",
+        "DetachVirtualDisk",
+    ]
