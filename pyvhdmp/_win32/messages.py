@@ -35,7 +35,18 @@ _TEXTS: Final = {
     constants.ERROR_PRIVILEGE_NOT_HELD: "A required privilege is not held",
     constants.ERROR_FILE_CORRUPT: "The file is corrupt and unreadable",
     constants.ERROR_NO_SYSTEM_RESOURCES: "Not enough system resources",
+    constants.ERROR_NOT_FOUND: "There is no such element",
+    constants.ERROR_OPERATION_ABORTED: "The operation was aborted",
     constants.ERROR_VHD_PARENT_VHD_NOT_FOUND: "The parent of the virtual disk was not found",
+    constants.ERROR_VHD_CHILD_PARENT_ID_MISMATCH: "The parent has another identity",
+    constants.ERROR_VIRTDISK_PROVIDER_NOT_FOUND: "Nothing here knows this kind of virtual disk",
+    constants.ERROR_VIRTDISK_NOT_VIRTUAL_DISK: "This is no virtual disk",
+    constants.ERROR_VHD_INVALID_TYPE: "Not for a virtual disk of this type",
+    constants.ERROR_VHD_INVALID_STATE: "Not for a virtual disk in this state",
+    constants.ERROR_VHD_RESIZE_WOULD_TRUNCATE_DATA: "That would cut off data of the virtual disk",
+    constants.ERROR_VHD_METADATA_FULL: "The metadata of the virtual disk is full",
+    constants.ERROR_VHD_INVALID_CHANGE_TRACKING_ID: "The change tracking id is not known",
+    constants.ERROR_VHD_CHANGE_TRACKING_DISABLED: "The virtual disk does not track changes",
 }
 
 
@@ -43,4 +54,6 @@ def format_message(code: int) -> str:
     """Return the text of a Win32 code."""
     if sys.platform == "win32":
         return ctypes.FormatError(code - (code >> 31 << 32)).strip()  # it takes a signed number
-    return _TEXTS.get(code, f"Windows error {code}")
+    return _TEXTS.get(
+        code, f"Windows error {code:#x}" if code > 0xFFFF else f"Windows error {code}"
+    )

@@ -72,6 +72,7 @@ def _check_vhdmp() -> None:
         error.filename = None
         if not is_vhdmp_out_of_reach(error):
             raise
+        error.__notes__ = error.__notes__[:1]  # the hints are about a disk of the user's
         raise InvalidInputError.because(
             f"this needs Windows' VHDMP driver, which does not work here: {describe(error)}"
         ) from error
