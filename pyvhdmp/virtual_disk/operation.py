@@ -188,6 +188,11 @@ class Operation(IoFuture[T]):
                 raise AlreadyDone from error
         raise error
 
+    def drop_result(self) -> None:
+        """Close the result, if there is one that wants it: nobody will have it."""
+        if self._drop is not None and not self.cancelled() and self.exception() is None:
+            self._drop(self.result())
+
     def _claim(self) -> bool:
         """Take it upon oneself to make the call, or not to. One alone can."""
         with self._lock:
@@ -295,6 +300,7 @@ async def _result_in_task(operation: Operation[T]) -> T:
             cancelled = error
             operation.cancel()
     if cancelled is not None:
+        operation.drop_result()
         raise cancelled
     return operation.result()
 

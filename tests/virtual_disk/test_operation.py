@@ -565,6 +565,24 @@ def test_a_disk_made_before_ctrl_c_could_stop_it_is_closed(
     assert kernel.driver.handles == set()
 
 
+@pytest.mark.parametrize("won", [True, False])
+def test_a_disk_that_a_cancelled_task_has_made_is_closed(kernel: Kernel, won: bool) -> None:
+    async def main() -> None:
+        async def make() -> None:
+            await VirtualDisk.begin_create_fixed("a.vhdx", 8 * MIB)
+
+        task = asyncio.create_task(make())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.sleep(0.05)
+        kernel.finish(constants.ERROR_OPERATION_ABORTED if won else 0)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert kernel.driver.handles == set()
+
+
 # -- Making disks -----------------------------------------------------------------
 
 
