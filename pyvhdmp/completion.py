@@ -5,9 +5,9 @@ The way of one operation:
     caller's thread                    kernel              completion thread
     take a slot, register it
     make the call  ------------------> works
-    (returns at once)                  posts a packet ---> look the slot up,
-                                                           detach and give it back,
-                                                           operation.finish(...)
+    (returns at once)                  posts a packet ---> look the operation up,
+                                                           operation.finish(...),
+                                                           which gives the slot back
 
 Rules:
 
@@ -82,23 +82,20 @@ class _Key(enum.IntEnum):
 class KernelCall:
     """One call into the kernel, from before it is made until its packet is dequeued.
 
-    `slot` is set for exactly as long as the kernel may use it, and is written
-    under the lock of the file, so that a cancel can never hit a reused slot.
+    `slot` is set for as long as the kernel may use it, and until it is given back. It is
+    taken away under the lock of the file, so that a cancel can never hit a reused slot.
     `begun`: somebody will call `finish`, or has; until then nobody will.
     """
 
-    __slots__ = ("begun", "cancel_wanted", "file", "slot")
-
-    def __init__(self, file: OverlappedFile) -> None:
-        self.file = file
-        self.slot: Slot | None = None
-        self.begun = False
-        self.cancel_wanted = False
+    file: OverlappedFile
+    slot: Slot | None = None
+    begun = False
+    cancel_wanted = False
 
     def finish(self, code: int, transferred: int) -> None:
         """The kernel has let go: a Win32 code (0 for success) and the bytes transferred.
 
-        Called once, on the completion thread.
+        Called once, on the completion thread. It gives the slot back, through the file.
         """
         raise NotImplementedError
 
@@ -111,19 +108,13 @@ class _Register:
         self.windows = windows
         self.handle = handle
         self.slots = SlotPool()
-        self.operations: dict[int, KernelCall] = {}
+        self.operations: dict[int, KernelCall] = {}  # by the address of the OVERLAPPED
         self.peak_in_flight = 0
-        self.calls_made = 0
+        self.calls_over = 0  # this and the next are the thread's own
         self.strays = 0
         self._lock = threading.RLock()
         self._soon: deque[Callable[[], object]] = deque()
         self._over = False
-
-    def add(self, operation: KernelCall, address: int) -> None:
-        """Enter an operation, before its call."""
-        with self._lock:
-            self.operations[address] = operation
-            self.calls_made += 1
 
     def note_pending(self) -> None:
         """A call has returned pending: this is a moment to look how deep the queue is.
@@ -136,13 +127,12 @@ class _Register:
             with self._lock:
                 self.peak_in_flight = max(self.peak_in_flight, depth)
 
-    def remove(self, operation: KernelCall, address: int) -> bool:
-        """Take an operation out; False for all but the first who tries."""
-        with self._lock:
-            if self.operations.get(address) is not operation:
-                return False
-            del self.operations[address]
-            return True
+    def take_out(self, operation: KernelCall, address: int) -> bool:
+        """Take out an operation that no packet will come for; False if one came all the same."""
+        if self.operations.get(address) is not operation:
+            return False
+        del self.operations[address]
+        return True
 
     def call_soon(self, call: Callable[[], object]) -> None:
         """Have the thread run `call`, after the packets it has dequeued."""
@@ -166,14 +156,18 @@ class _Register:
         removed_at = _BATCH * OVERLAPPED_ENTRY_STRUCT.size
         entries = Block(removed_at + DWORD_STRUCT.size)
         memory = memoryview(entries.memory)
+        io, complete = int(_Key.IO), self._complete
         running = True
         while running and self._dequeue(entries.address, entries.address + removed_at):
             (count,) = DWORD_STRUCT.unpack_from(memory, removed_at)
             batch = memory[: count * OVERLAPPED_ENTRY_STRUCT.size]
             calls = len(self._soon)  # what is asked for from here on has a packet to come
             for key, address, _, _ in OVERLAPPED_ENTRY_STRUCT.iter_unpack(batch):
-                if key == _Key.IO:
-                    self._guarded(self._complete, address)
+                if key == io:
+                    try:
+                        complete(address)
+                    except BaseException:
+                        _log_error()
                 elif key == _Key.STOP:
                     running = False
                 elif key != _Key.CALL:
@@ -197,31 +191,37 @@ class _Register:
 
     def _run_calls(self, count: int) -> None:
         for _ in range(count):
-            self._guarded(self._soon.popleft())
-
-    def _guarded(self, step: Callable[..., object], *arguments: int) -> None:
-        try:
-            step(*arguments)
-        except BaseException:  # rule 5
-            _logger.exception("the completion thread carries on after an error")
+            call = self._soon.popleft()
+            try:
+                call()
+            except BaseException:
+                _log_error()
 
     def _complete(self, address: int) -> None:
         operation = self.operations.get(address)
         slot = operation.slot if operation is not None else None
-        if operation is None or slot is None:
+        if slot is None:
             self.strays += 1
             return
         status, transferred = OVERLAPPED_RESULT.unpack_from(slot.memory, slot.offset)
-        status &= 0xFFFFFFFF
-        pending = status in (constants.STATUS_PENDING, NOT_CALLED)
-        if pending or not self.remove(operation, address):
+        if status == constants.STATUS_PENDING or status & 0xFFFFFFFF == NOT_CALLED:
             self.strays += 1
             return
-        operation.file.release_slot(operation)
-        if is_success(status):
+        # This needs no lock: other threads only take out what has never been called.
+        operation = self.operations.pop(address, None)
+        if operation is None:
+            self.strays += 1
+            return
+        self.calls_over += 1
+        if status == 0 or is_success(status := status & 0xFFFFFFFF):
             operation.finish(constants.ERROR_SUCCESS, transferred)
         else:
             operation.finish(self.windows.ntdll.RtlNtStatusToDosError(status), 0)
+
+
+def _log_error() -> None:
+    """Rule 5."""
+    _logger.exception("the completion thread carries on after an error")
 
 
 class CompletionPort:
@@ -255,6 +255,7 @@ class CompletionPort:
         self._files: weakref.WeakSet[OverlappedFile] = weakref.WeakSet()
         self._flush_executor: ThreadPoolExecutor | None = None
         self.slots = self._register.slots
+        self.operations = self._register.operations
         # Nothing here refers back to the port, so it ends with its last user, and waits for
         # no garbage collection.
         self.bounce = BouncePool(bounce_budget, self._register.call_soon)
@@ -304,12 +305,12 @@ class CompletionPort:
     @property
     def calls(self) -> int:
         """I/O calls made so far by the files on this port."""
-        return self._register.calls_made
+        return self._register.calls_over + len(self.operations)
 
     @property
     def in_flight(self) -> int:
         """Calls made whose packets have not been dequeued: the depth at this moment."""
-        return len(self._register.operations)
+        return len(self.operations)
 
     @property
     def peak_in_flight(self) -> int:
@@ -361,13 +362,16 @@ class CompletionPort:
         """A call has returned pending."""
         self._register.note_pending()
 
-    def register(self, operation: KernelCall, slot: Slot) -> None:
-        """Enter an operation, before its call."""
-        self._register.add(operation, slot.address)
+    def withdraw(self, operation: KernelCall, slot: Slot) -> None:
+        """Take out an operation that was entered, perhaps, and whose call was not made."""
+        self._register.take_out(operation, slot.address)
 
-    def withdraw(self, operation: KernelCall, slot: Slot) -> bool:
-        """Take an operation out whose call failed; False if a packet came all the same."""
-        return self._register.remove(operation, slot.address)
+    def call_failed(self, operation: KernelCall, slot: Slot) -> bool:
+        """On the completion thread: take out an operation; False if a packet came all the same."""
+        if not self._register.take_out(operation, slot.address):
+            return False
+        self._register.calls_over += 1
+        return True
 
     def has_thread(self) -> bool:
         """Whether the completion thread runs."""

@@ -11,6 +11,10 @@ Rules:
    thread nor the callbacks after it.
 4. A wait never hangs for want of the thread that waits: a completion thread is
    refused, and any other lets Ctrl+C through.
+5. One that is never waited for makes no Condition, which would cost as much as all
+   the rest of it. What changes hands does so under one lock, which the Condition of
+   whoever waits is made over; so `concurrent.futures`, which goes by a future's
+   Condition, sees no difference.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
-from functools import partial
+from concurrent.futures._base import FINISHED, RUNNING
 from typing import Final, TypeVar
 
 __all__ = ["IoFuture", "mark_completion_thread"]
@@ -46,10 +50,28 @@ class IoFuture(Future[T]):
     wait for another future of the same port.
     """
 
+    # What all are born with costs each of them nothing.
+    _state = RUNNING
+    _result = None
+    _exception = None
+    _canceller: Callable[[], None] | None = None
+    _callbacks: list[Callable[[Future[T]], object]] | None = None
+    _waited_for: threading.Condition | None = None
+
     def __init__(self, canceller: Callable[[], None] | None = None) -> None:
-        super().__init__()
-        self._canceller = canceller
-        self.set_running_or_notify_cancel()
+        # Not super().__init__(), for rule 5. An RLock, as a finalizer may come back in.
+        self._lock = threading.RLock()
+        if canceller is not None:
+            self._canceller = canceller
+
+    @property
+    def _condition(self) -> threading.Condition:  # type: ignore[override]  # read-only: rule 5
+        """What `concurrent.futures` locks a future by, and waits on."""
+        with self._lock:
+            if self._waited_for is None:
+                self._waiters = []
+                self._waited_for = threading.Condition(self._lock)
+            return self._waited_for
 
     def cancel(self) -> bool:
         """Ask the kernel to cancel the request; return False.
@@ -62,9 +84,13 @@ class IoFuture(Future[T]):
             canceller()
         return False
 
+    def done(self) -> bool:
+        """Whether the future is finished."""
+        return self._state == FINISHED
+
     def cancelled(self) -> bool:
         """Whether the kernel confirmed that it cancelled the request."""
-        return self.done() and isinstance(super().exception(), CancelledError)
+        return self.done() and isinstance(self._exception, CancelledError)
 
     def result(self, timeout: float | None = None) -> T:
         """Wait for the result and return it, or raise the error.
@@ -72,8 +98,11 @@ class IoFuture(Future[T]):
         Raises `TimeoutError` after `timeout` seconds, and `RuntimeError` in a
         done-callback if it would have to wait. Ctrl+C ends the wait.
         """
-        self._wait(timeout)
-        return super().result(0)
+        if self._state != FINISHED:
+            self._wait(timeout)
+        if self._state == FINISHED and self._exception is None:
+            return self._result  # type: ignore[return-value]  # it has one, as it is finished
+        return super().result(0)  # which raises
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return the error or None; raise `CancelledError` if cancelled. Waits as `result` does."""
@@ -105,17 +134,44 @@ class IoFuture(Future[T]):
 
         If it is finished already, `fn` is called at once, in the calling thread.
         """
-        super().add_done_callback(partial(_call_guarded, fn))
+        with self._lock:
+            if self._state != FINISHED:
+                if self._callbacks is None:
+                    self._callbacks = []
+                self._callbacks.append(fn)
+                return
+        _call_guarded(fn, self)
 
     def resolve(self, result: T) -> None:
         """Finish with a result. For the engine."""
-        self._canceller = None
-        self.set_result(result)
+        self._result = result
+        self._end()
 
     def fail(self, error: BaseException) -> None:
         """Finish with an error, `CancelledError` for a confirmed cancellation. For the engine."""
-        self._canceller = None
-        self.set_exception(error)
+        self._exception = error
+        self._end()
+
+    def _end(self) -> None:
+        with self._lock:
+            self._state = FINISHED
+            if self._waited_for is not None:
+                self._tell_waiters(self._waited_for)
+        if self._canceller is not None:
+            self._canceller = None  # it may refer to whoever refers to this future
+        if self._callbacks is not None:  # nobody adds to them any more
+            callbacks, self._callbacks = self._callbacks, None
+            for fn in callbacks:
+                _call_guarded(fn, self)
+
+    def _tell_waiters(self, condition: threading.Condition) -> None:
+        """Under the lock, as `concurrent.futures` does it."""
+        for waiter in self._waiters:
+            if self._exception is None:
+                waiter.add_result(self)
+            else:
+                waiter.add_exception(self)
+        condition.notify_all()
 
 
 def _call_guarded(fn: Callable[[Future[T]], object], future: Future[T]) -> None:

@@ -8,12 +8,15 @@ Rules:
 2. Work (a request with a future, which may take several operations) is entered
    before its first call and left after its future is finished. Closed means that
    no new work is entered; what has been entered runs to its end.
-3. A slot is attached to an operation, detached and cancelled under one lock, so
-   CancelIoEx can only ever name the OVERLAPPED of the operation that was meant.
+3. A slot is detached from its operation, and cancelled, under one lock, so CancelIoEx
+   can only ever name the OVERLAPPED of the operation that was meant.
 4. A cancel that comes while a call is being made would find nothing to cancel. It
    leaves a mark, and the thread that makes the call cancels when it returns.
 5. A flush covers every write that had finished when it was asked for, so one that
    begins later than that serves just as well, and serves any number who wait for it.
+6. What most requests go through (`enter`, `submit`, `_start`, `finished`) is written for
+   speed: few steps, few objects, one lock at a time. A request that is one call is one
+   object, its future.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
 from pyvhdmp._win32 import Handle, constants
 from pyvhdmp._win32.memory import Pin
@@ -46,7 +49,9 @@ if TYPE_CHECKING:
 
     from pyvhdmp.buffers import Buffer
 
-__all__ = ["OverlappedFile", "pin_buffer"]
+__all__ = ["OverlappedFile", "Transfer", "pin_buffer"]
+
+T = TypeVar("T")
 
 MAX_TRANSFER: Final = constants.MAXDWORD // PAGE_SIZE * PAGE_SIZE
 """Bytes that one call can transfer: its length is a DWORD. Whole pages."""
@@ -69,7 +74,7 @@ class Work(Protocol):
     def is_idle(self) -> bool:
         """Whether nothing of it is with Windows, so that only a cancel can end it."""
 
-    def cancel(self) -> None:
+    def cancel(self) -> object:
         """Ask for the work to end early. It still ends by itself, once."""
 
 
@@ -94,6 +99,8 @@ class OverlappedFile:
         self._handle = Handle(operator.index(handle))
         self._port = port if port is not None else CompletionPort.default()
         self._windows = self._port.windows
+        self._get_last_error = self._windows.get_last_error
+        self._operations = self._port.operations
         self._lock = threading.RLock()  # a finalizer may come back in
         self._work: dict[Work, None] = {}  # in the order it was entered
         self._to_flush: list[FlushDone] = []
@@ -225,21 +232,12 @@ class OverlappedFile:
 
             in_address = given.address if given.length else 0
             self.enter(transfer)
-            call = partial(
-                function,
-                self._handle,
-                code,
-                in_address,
-                given.length,
-                out_address,
-                taken.length,
-                0,
-            )
-            self._start(transfer, self._port.slots.take(), call, 0)
+            arguments = (code, in_address, given.length, out_address, taken.length, 0)
+            self._start(transfer, self._port.slots.take(), 0, function, *arguments)
         except BaseException:
             transfer.abandon()
             raise
-        return transfer.future
+        return transfer
 
     def flush(self) -> Future[None]:
         """Put all that has been written on stable storage. Future of None.
@@ -314,8 +312,7 @@ class OverlappedFile:
         self, operation: KernelCall, call: Call, address: int, length: int, offset: int
     ) -> None:
         """Make one call over contiguous memory. `operation.finish` follows, once."""
-        bound = partial(call, self._handle, address, length, 0)
-        self._start(operation, self._port.slots.take(), bound, offset)
+        self._start(operation, self._port.slots.take(), offset, call, address, length, 0)
 
     def submit_pages(
         self, operation: KernelCall, call: Call, pages: Sequence[int], offset: int
@@ -324,8 +321,7 @@ class OverlappedFile:
         slot = self._port.slots.take()
         pack_segments(slot.memory, slot.segments_offset, pages)
         length = len(pages) * PAGE_SIZE
-        bound = partial(call, self._handle, slot.segments_address, length, 0)
-        self._start(operation, slot, bound, offset)
+        self._start(operation, slot, offset, call, slot.segments_address, length, 0)
 
     def cancel_operation(self, operation: KernelCall) -> None:
         """Ask the kernel to cancel one operation. Its packet comes all the same."""
@@ -339,6 +335,16 @@ class OverlappedFile:
         """Detach and reuse the slot of an operation that the kernel has let go of."""
         with self._lock:
             slot, operation.slot = operation.slot, None
+        if slot is not None:
+            self._port.slots.give(slot)
+
+    def finished(self, transfer: Transfer[T]) -> None:
+        """The future of a request that was one call is finished: reuse its slot, and leave."""
+        with self._lock:
+            slot, transfer.slot = transfer.slot, None
+            self._work.pop(transfer, None)
+            if self._closing:
+                self._end_if_idle()
         if slot is not None:
             self._port.slots.give(slot)
 
@@ -405,9 +411,15 @@ class OverlappedFile:
         return status
 
     def _start(
-        self, operation: KernelCall, slot: Slot, call: Callable[[int], int], offset: int
+        self,
+        operation: KernelCall,
+        slot: Slot,
+        offset: int,
+        call: Callable[..., int],
+        *arguments: int,
     ) -> None:
-        """Make a call: `call` is the bare function with all arguments but the OVERLAPPED."""
+        """Make a call: `arguments` are all it takes between the handle and the OVERLAPPED."""
+        address = slot.address
         OVERLAPPED_STRUCT.pack_into(
             slot.memory, slot.offset, NOT_CALLED, 0, offset & 0xFFFFFFFF, offset >> 32, 0
         )
@@ -415,15 +427,16 @@ class OverlappedFile:
         outcome: list[int] = []
         try:
             operation.begun = True
-            self._port.register(operation, slot)
+            self._operations[address] = operation
             # In one step of the interpreter: in between, a finalizer or a signal handler
             # could make a call of its own on this thread and leave its error for ours.
             steps: tuple[Callable[[], int], Callable[[], int]] = (
-                partial(call, slot.address),
-                self._windows.get_last_error,
+                partial(call, self._handle, *arguments, address),
+                self._get_last_error,
             )
             outcome.extend(map(_invoke, steps))
-            self._called(operation, slot, outcome)
+            if not outcome[0] or operation.cancel_wanted:
+                self._called(operation, slot, outcome)
         except BaseException:
             # Ctrl+C, or an argument that ctypes refused. The call itself begins by
             # changing Internal, so this tells whether the kernel knows of it.
@@ -431,7 +444,7 @@ class OverlappedFile:
             if len(outcome) == 2:
                 self._called(operation, slot, outcome)  # which can be done twice
             elif status == NOT_CALLED:
-                self._port.withdraw(operation, slot)  # if it was registered at all
+                self._port.withdraw(operation, slot)
                 self.release_slot(operation)
                 operation.begun = False
             raise
@@ -451,8 +464,7 @@ class OverlappedFile:
 
     def _fail(self, operation: KernelCall, slot: Slot, code: int) -> None:
         """On the completion thread: no packet will come for an operation, as its call failed."""
-        if self._port.withdraw(operation, slot):
-            self.release_slot(operation)
+        if self._port.call_failed(operation, slot):
             operation.finish(code, 0)
 
     def _transfer(
@@ -468,7 +480,7 @@ class OverlappedFile:
         except BaseException:
             transfer.abandon()
             raise
-        return transfer.future
+        return transfer
 
     def _transfer_pages(
         self, function: str, call: Call, buffers: Sequence[Buffer], offset: int, *, writable: bool
@@ -496,7 +508,7 @@ class OverlappedFile:
         except BaseException:
             transfer.abandon()
             raise
-        return transfer.future
+        return transfer
 
     def _begin_close(self, *, cancel: bool = False) -> None:
         with self._lock:
@@ -520,27 +532,24 @@ class OverlappedFile:
             self._ended.set()
 
 
-class _Transfer(KernelCall):
-    """One call whose future tells the bytes transferred: a read, a write, a control."""
+class Transfer(IoFuture[T], KernelCall):
+    """A request that is one call: the future, and the call, and the work of the file.
 
-    __slots__ = ("_function", "_pins", "future", "segments")
-    is_idle = False
+    `pins`: the buffers, released when the kernel has let go.
+    """
 
-    def __init__(self, file: OverlappedFile, function: str) -> None:
-        super().__init__(file)
-        self.future: IoFuture[int] = IoFuture(self.cancel)
-        self.segments: Block | None = None
-        self._function = function
-        self._pins: list[Pin] = []
+    is_idle: Final = False
 
-    def pin(self, buffer: object, *, writable: bool, name: str) -> Pin:
-        """Hold a buffer until the end of the transfer."""
-        pin = pin_buffer(buffer, writable=writable, name=name)
-        self._pins.append(pin)
-        return pin
+    def __init__(self, file: OverlappedFile, pins: list[Pin]) -> None:
+        super().__init__()
+        self.file = file
+        self.pins = pins
 
-    def cancel(self) -> None:
-        self.file.cancel_operation(self)
+    def cancel(self) -> bool:
+        """Ask the kernel to cancel the call; return False: see `IoFuture.cancel`."""
+        if not self.done():
+            self.file.cancel_operation(self)
+        return False
 
     def abandon(self) -> None:
         """An exception came up while this was being begun. If it was, its packet will come."""
@@ -548,17 +557,41 @@ class _Transfer(KernelCall):
             self.finish(constants.ERROR_OPERATION_ABORTED, 0)
 
     def finish(self, code: int, transferred: int) -> None:
+        """Let the buffers go, finish the future, leave the file."""
         try:
-            for pin in self._pins:
+            for pin in self.pins:
                 pin.release()
-            if code in (constants.ERROR_SUCCESS, constants.ERROR_HANDLE_EOF):
-                self.future.resolve(transferred)
-            elif code == constants.ERROR_OPERATION_ABORTED and self.cancel_wanted:
-                self.future.fail(CancelledError())
-            else:
-                self.future.fail(windows_error(code, self._function))
+            self.settle(code, transferred)
         finally:
-            self.file.leave(self)
+            self.file.finished(self)
+
+    def settle(self, code: int, transferred: int) -> None:
+        """Finish the future as the call has ended."""
+        raise NotImplementedError
+
+
+class _Transfer(Transfer[int]):
+    """One call whose future tells the bytes transferred: a read, a write, a control."""
+
+    def __init__(self, file: OverlappedFile, function: str) -> None:
+        super().__init__(file, [])
+        self.segments: Block | None = None
+        self._function = function
+
+    def pin(self, buffer: Buffer, *, writable: bool, name: str) -> Pin:
+        """Hold a buffer until the end of the transfer."""
+        pin = pin_buffer(buffer, writable=writable, name=name)
+        self.pins.append(pin)
+        return pin
+
+    def settle(self, code: int, transferred: int) -> None:
+        """Tell how many bytes were transferred."""
+        if code in (constants.ERROR_SUCCESS, constants.ERROR_HANDLE_EOF):
+            self.resolve(transferred)
+        elif code == constants.ERROR_OPERATION_ABORTED and self.cancel_wanted:
+            self.fail(CancelledError())
+        else:
+            self.fail(windows_error(code, self._function))
 
 
 class _Flush:
@@ -583,7 +616,7 @@ class _Flush:
             self._file.leave(self)
 
 
-def pin_buffer(buffer: object, *, writable: bool, name: str) -> Pin:
+def pin_buffer(buffer: Buffer, *, writable: bool, name: str) -> Pin:
     """Pin a buffer that a caller gave. Raises `InvalidInputError` with `name` if it cannot be."""
     try:
         return Pin(buffer, writable=writable)

@@ -19,6 +19,7 @@ import pytest
 from pyvhdmp import CompletionPort, InvalidInputError, OverlappedFile, PageBuffer
 from pyvhdmp._win32 import constants
 from pyvhdmp.buffers import PAGE_SIZE
+from pyvhdmp.completion import KernelCall
 from pyvhdmp.testing import set_last_error, substituted
 from tests.support import windows
 from tests.support.files import FilePath
@@ -250,7 +251,7 @@ def test_rule_9_a_slot_is_in_use_until_the_kernel_confirms_a_cancel() -> None:
         server, client = windows.pipe_handles()
         reader, writer = OverlappedFile(server, port=port), OverlappedFile(client, port=port)
         future = reader.read_at(bytearray(1), 0)
-        (address,) = port._register.operations
+        (address,) = port.operations
         future.cancel()
         in_use = port.slots.total - port.slots.free
         writer.write_at(b"x", 0).result(SECONDS)
@@ -601,28 +602,48 @@ def test_a_call_that_fails_at_once_fails_its_future_and_frees_its_slot(path: Fil
         file.close()
 
 
-@pytest.mark.parametrize("name", ["register", "call_soon"])
-def test_ctrl_c_while_a_request_is_begun_leaves_nothing_behind(
-    path: FilePath, monkeypatch: pytest.MonkeyPatch, name: str
+@pytest.mark.parametrize("is_entered", [False, True])
+def test_ctrl_c_just_before_a_call_leaves_nothing_behind(
+    path: FilePath, monkeypatch: pytest.MonkeyPatch, is_entered: bool
 ) -> None:
     with CompletionPort() as port:
         file = OverlappedFile(windows.create_file(path), port=port)
-        real, interrupted = getattr(port, name), threading.Event()
 
-        def interrupting(*arguments: object) -> None:
+        class Interrupting(dict[int, KernelCall]):
+            def __setitem__(self, address: int, operation: KernelCall) -> None:
+                monkeypatch.undo()
+                if is_entered:
+                    port.operations[address] = operation
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(file, "_operations", Interrupting())
+        buffer = bytearray(8)
+        with pytest.raises(KeyboardInterrupt):
+            file.write_at(buffer, 0)
+        assert port.in_flight == 0
+        assert file.write_at(buffer, 0).result(SECONDS) == 8  # and what comes after it works
+        file.close()
+        buffer.append(1)
+
+
+def test_ctrl_c_while_a_flush_is_begun_leaves_nothing_behind(
+    path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with CompletionPort() as port:
+        file = OverlappedFile(windows.create_file(path), port=port)
+        real, interrupted = port.call_soon, threading.Event()
+
+        def interrupting(call: Callable[[], object]) -> None:
             if not interrupted.is_set():
                 interrupted.set()
                 raise KeyboardInterrupt
-            real(*arguments)
+            real(call)
 
-        monkeypatch.setattr(port, name, interrupting)
-        buffer = bytearray(8)
-        requests: list[Callable[[], object]] = [lambda: file.write_at(buffer, 0), file.flush]
+        monkeypatch.setattr(port, "call_soon", interrupting)
         with pytest.raises(KeyboardInterrupt):
-            requests[name == "call_soon"]()
+            file.flush()
         assert file.flush().result(SECONDS) is None  # and what comes after it works
         file.close()
-        buffer.append(1)
 
 
 def test_ctrl_c_right_after_a_call_that_failed_leaves_nothing_behind(
@@ -678,7 +699,7 @@ def test_a_stray_packet_does_not_finish_an_operation_that_still_pends() -> None:
         server, client = windows.pipe_handles()
         reader, writer = OverlappedFile(server, port=port), OverlappedFile(client, port=port)
         future = reader.read_at(bytearray(4), 0)
-        (address,) = port._register.operations
+        (address,) = port.operations
         post = port.windows.kernel32.PostQueuedCompletionStatus
         assert post(port._register.handle, 4, 1, address)
         windows.wait_until(lambda: port.strays == 1)

@@ -36,12 +36,14 @@ from pyvhdmp._win32.memory import Pin
 from pyvhdmp._win32.structures import FILE_ZERO_DATA_STRUCT
 from pyvhdmp.buffers import PAGE_SIZE, PageBuffer
 from pyvhdmp.completion import CompletionPort
+from pyvhdmp.disk.direct import DirectTransfer, whole_pages
+from pyvhdmp.disk.direction import Counters, Direction
 from pyvhdmp.disk.plan import plan
-from pyvhdmp.disk.request import Counters, Request
+from pyvhdmp.disk.request import Request
 from pyvhdmp.disk.resize import ResizeWaiter, ResizeWatch
 from pyvhdmp.errors import IllegalBlockError, InvalidInputError, ReadOnlyError
 from pyvhdmp.futures import IoFuture
-from pyvhdmp.overlapped import OverlappedFile, pin_buffer
+from pyvhdmp.overlapped import OverlappedFile
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -99,9 +101,11 @@ class Disk:
         self._disk_id = disk_id
         self._read_only = read_only
         self._scatter = scatter
+        self._counters = counters = Counters()
+        self._reading = Direction(file, counters, path, write=False, scatter=scatter)
+        self._writing = Direction(file, counters, path, write=True, scatter=scatter)
         self._unmap_behavior = unmap_behavior
         self._resize_watch: ResizeWatch | None = None  # nobody asks where nothing changes
-        self._counters = Counters()
 
     def __repr__(self) -> str:
         state = ", closed" if self.closed else ", read-only" if self._read_only else ""
@@ -318,34 +322,49 @@ class Disk:
     ) -> Future[T]:
         if isinstance(buffers, (bytes, bytearray, memoryview, mmap.mmap)):
             raise TypeError(f"a list of buffers is wanted, not one {type(buffers).__name__}")
+        direction = self._writing if write else self._reading
         pins: list[Pin] = []
         try:
-            for index, buffer in enumerate(buffers):
-                pins.append(pin_buffer(buffer, writable=not write, name=f"buffers[{index}]"))
-            start, length = self._check_range(sector, sum(pin.length for pin in pins))
+            length = 0
+            for buffer in buffers:
+                pin = _pinned(buffer, len(pins), writable=not write)
+                pins.append(pin)
+                length += pin.length
+            start, _ = self._check_range(sector, length)
             if length % self._sector_size:
                 raise InvalidInputError.because(
                     f"{length} bytes are no whole number of sectors of {self._sector_size}",
                     self._path,
                 )
-            runs = [(pin.address, pin.length) for pin in pins]
-            request = Request(
-                self._file,
-                self._counters,
-                path=self._path,
-                write=write,
-                scatter=self._scatter,
-                offset=start,
-                parts=plan(runs, self._sector_size, scatter=self._scatter),
-                pins=pins,
-                result=result,
-                flush=flush,
-            )
+            pages = None if flush else whole_pages(pins, length)
+            if pages is not None and (self._scatter or len(pins) == 1):
+                transfer = DirectTransfer(direction, pins, length, start, result)
+            else:
+                pages = None
+                request = Request(
+                    direction,
+                    offset=start,
+                    parts=plan(
+                        [(pin.address, pin.length) for pin in pins],
+                        self._sector_size,
+                        scatter=self._scatter,
+                    ),
+                    pins=pins,
+                    result=result,
+                    flush=flush,
+                )
         except BaseException:
             for pin in pins:
                 pin.release()
             raise
-        return request.start()
+        return request.start() if pages is None else transfer.start(pages)
+
+
+def _pinned(buffer: Buffer, index: int, *, writable: bool) -> Pin:
+    try:
+        return Pin(buffer, writable=writable)
+    except BufferError as error:
+        raise InvalidInputError.because(f"buffers[{index}] cannot be used: {error}") from error
 
 
 def _nothing() -> None:

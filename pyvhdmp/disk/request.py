@@ -22,39 +22,18 @@ from concurrent.futures import CancelledError
 from functools import partial
 from typing import Final, Generic, TypeVar
 
-from pyvhdmp._win32 import constants
 from pyvhdmp._win32.memory import Pin, copy_memory
 from pyvhdmp.buffers import Block
 from pyvhdmp.completion import KernelCall
+from pyvhdmp.disk.direction import Direction
 from pyvhdmp.disk.plan import Part
-from pyvhdmp.errors import ShortTransferError, windows_error
 from pyvhdmp.futures import IoFuture
-from pyvhdmp.overlapped import Call, OverlappedFile
 
-__all__ = ["PARTS_IN_FLIGHT", "Counters", "Request"]
+__all__ = ["PARTS_IN_FLIGHT", "Request"]
 
 PARTS_IN_FLIGHT: Final = 32
 
 T = TypeVar("T")
-
-
-class Counters:
-    """What the reads and writes of a disk have done so far."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.requests = 0
-        self.bytes_read = 0
-        self.bytes_written = 0
-        self.bytes_bounced = 0
-
-    def add(self, *, read: int, written: int, bounced: int) -> None:
-        """Count one finished request."""
-        with self._lock:
-            self.requests += 1
-            self.bytes_read += read
-            self.bytes_written += written
-            self.bytes_bounced += bounced
 
 
 class Request(Generic[T]):
@@ -69,12 +48,8 @@ class Request(Generic[T]):
 
     def __init__(
         self,
-        file: OverlappedFile,
-        counters: Counters,
+        direction: Direction,
         *,
-        path: str,
-        write: bool,
-        scatter: bool,
         offset: int,
         parts: Iterator[Part],
         pins: list[Pin],
@@ -82,16 +57,9 @@ class Request(Generic[T]):
         flush: bool = False,
     ) -> None:
         self.future: IoFuture[T] = IoFuture(self.cancel)
-        self.file = file
-        self.path = path
-        self.write = write
+        self.file = direction.file
+        self.direction = direction
         self.offset = offset
-        kernel32 = file.port.windows.kernel32
-        self.plain_call = kernel32.WriteFile if write else kernel32.ReadFile
-        self.paged_call: Call | None = None
-        if scatter:
-            self.paged_call = kernel32.WriteFileGather if write else kernel32.ReadFileScatter
-        self._counters = counters
         self._transferred = 0
         self._bounced = 0
         self._parts = parts
@@ -199,6 +167,7 @@ class Request(Generic[T]):
             if self._running or self._starting or self._over:
                 return
             self._over = True
+        self.direction.count(self._transferred, self._bounced)
         if self._error is None and self._stopped and next(self._parts, None) is not None:
             self._error = CancelledError()  # parts were dropped, and no error was the cause
         if self._flush and self._error is None:
@@ -219,11 +188,6 @@ class Request(Generic[T]):
         try:
             for pin in self._pins:
                 pin.release()
-            self._counters.add(
-                read=0 if self.write else self._transferred,
-                written=self._transferred if self.write else 0,
-                bounced=self._bounced,
-            )
             if error is None:
                 self.future.resolve(result)
             else:
@@ -235,10 +199,8 @@ class Request(Generic[T]):
 class _PartOperation(KernelCall):
     """One part: directly in the caller's pages, or through a bounce block."""
 
-    __slots__ = ("_block", "_part", "_request")
-
     def __init__(self, request: Request[T], part: Part) -> None:
-        super().__init__(request.file)
+        self.file = request.file
         self._request: Request[T] = request
         self._part = part
         self._block: Block | None = None
@@ -278,7 +240,7 @@ class _PartOperation(KernelCall):
             self.begun = True
             self._end(CancelledError(), 0)
             return
-        if self._request.write:
+        if self._request.direction.is_write:
             target = block.address
             for address, length in self._part.runs:
                 copy_memory(target, address, length)
@@ -286,45 +248,33 @@ class _PartOperation(KernelCall):
         self._submit()
 
     def _submit(self) -> None:
-        request, part = self._request, self._part
-        offset = request.offset + part.start
+        direction, part = self._request.direction, self._part
+        offset = self._request.offset + part.start
         if self._block is not None:
-            self.file.submit(self, request.plain_call, self._block.address, part.length, offset)
-        elif request.paged_call is not None:
-            self.file.submit_pages(self, request.paged_call, part.pages(), offset)
+            self.file.submit(self, direction.plain, self._block.address, part.length, offset)
+        elif direction.paged is not None:
+            self.file.submit_pages(self, direction.paged, part.pages(), offset)
         else:
             ((address, length),) = part.runs
-            self.file.submit(self, request.plain_call, address, length, offset)
+            self.file.submit(self, direction.plain, address, length, offset)
 
     def finish(self, code: int, transferred: int) -> None:
-        error = self._error(code, transferred)
-        if error is None and self._block is not None and not self._request.write:
+        self.file.release_slot(self)
+        direction, part = self._request.direction, self._part
+        error = direction.error(
+            code,
+            transferred,
+            part.length,
+            self._request.offset + part.start,
+            paged=part.is_direct and direction.paged is not None,
+            cancel_wanted=self.cancel_wanted,
+        )
+        if error is None and self._block is not None and not direction.is_write:
             source = self._block.address
-            for address, length in self._part.runs:
+            for address, length in part.runs:
                 copy_memory(address, source, length)
                 source += length
         self._end(error, transferred)
-
-    def _error(self, code: int, transferred: int) -> BaseException | None:
-        request, part = self._request, self._part
-        at = request.offset + part.start
-        if code in (constants.ERROR_SUCCESS, constants.ERROR_HANDLE_EOF):
-            if transferred == part.length:
-                return None
-            what = "wrote" if request.write else "read"
-            return ShortTransferError.because(
-                f"{what} {transferred} of {part.length} bytes at byte {at}", request.path
-            )
-        if code == constants.ERROR_OPERATION_ABORTED and self.cancel_wanted:
-            return CancelledError()
-        return windows_error(code, self._function, request.path, where=f" at byte {at}")
-
-    @property
-    def _function(self) -> str:
-        """The name of the call that was made, for an error."""
-        if self._part.is_direct and self._request.paged_call is not None:
-            return "WriteFileGather" if self._request.write else "ReadFileScatter"
-        return "WriteFile" if self._request.write else "ReadFile"
 
     def _end(self, error: BaseException | None, transferred: int) -> None:
         block, self._block = self._block, None
