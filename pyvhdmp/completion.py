@@ -68,6 +68,8 @@ _FLUSH_THREADS: Final = 4
 _EXIT_SECONDS: Final = 3.0
 """How long the end of the interpreter waits for the kernel to confirm cancellations."""
 
+_unpack_result: Final = OVERLAPPED_RESULT.unpack_from
+
 _logger = logging.getLogger("pyvhdmp")
 
 
@@ -203,7 +205,7 @@ class _Register:
         if slot is None:
             self.strays += 1
             return
-        status, transferred = OVERLAPPED_RESULT.unpack_from(slot.memory, slot.offset)
+        status, transferred = _unpack_result(slot.memory, slot.offset)
         if status == constants.STATUS_PENDING or status & 0xFFFFFFFF == NOT_CALLED:
             self.strays += 1
             return
@@ -332,6 +334,8 @@ class CompletionPort:
         with self._lock:
             self._closed = True  # no file is attached, no request entered from here on
             files = list(self._files)
+        for file in files:
+            file.refuse()
         if cancel:  # all of them first: closing one end of a pipe fails what pends at the other
             for file in files:
                 file.cancel()
@@ -419,6 +423,7 @@ class CompletionPort:
             self._closed = True
             files = list(self._files)
         for file in files:
+            file.refuse()
             file.cancel()
         while self.in_flight and time.monotonic() < deadline:
             time.sleep(0.005)

@@ -147,6 +147,15 @@ class IoFuture(Future[T]):
         self._result = result
         self._end()
 
+    def resolve_with(self, result: Callable[[], T] | None) -> None:
+        """Finish with what `result` returns, or what it raises; with None without it."""
+        if result is not None:
+            try:
+                self._result = result()
+            except BaseException as error:  # MemoryError
+                self._exception = error
+        self._end()
+
     def fail(self, error: BaseException) -> None:
         """Finish with an error, `CancelledError` for a confirmed cancellation. For the engine."""
         self._exception = error

@@ -27,6 +27,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from functools import partial
+from itertools import starmap
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
 from pyvhdmp._win32 import Handle, constants
@@ -58,7 +59,7 @@ MAX_TRANSFER: Final = constants.MAXDWORD // PAGE_SIZE * PAGE_SIZE
 
 _MAX_OFFSET: Final = (1 << 63) - 1
 
-_invoke: Final[Callable[[Callable[[], int]], int]] = operator.call
+_pack_overlapped: Final = OVERLAPPED_STRUCT.pack_into
 
 FlushDone: TypeAlias = "Callable[[BaseException | None], None]"
 """What is called when a flush is over: with None, or why it failed."""
@@ -99,8 +100,9 @@ class OverlappedFile:
         self._handle = Handle(operator.index(handle))
         self._port = port if port is not None else CompletionPort.default()
         self._windows = self._port.windows
-        self._get_last_error = self._windows.get_last_error
+        self._ask_last_error = (self._windows.get_last_error,)
         self._operations = self._port.operations
+        self._slots = self._port.slots
         self._lock = threading.RLock()  # a finalizer may come back in
         self._work: dict[Work, None] = {}  # in the order it was entered
         self._to_flush: list[FlushDone] = []
@@ -114,7 +116,7 @@ class OverlappedFile:
     def _check_overlapped(self) -> None:
         # Asked of the kernel, as a synchronous handle would block every caller
         # and never post a packet.
-        slot = self._port.slots.take()
+        slot = self._slots.take()
         try:
             mode_at = slot.segments_offset
             status = self._windows.ntdll.NtQueryInformationFile(
@@ -128,7 +130,7 @@ class OverlappedFile:
                 raise status_error(self._windows, status, "NtQueryInformationFile")
             (mode,) = DWORD_STRUCT.unpack_from(slot.memory, mode_at)
         finally:
-            self._port.slots.give(slot)
+            self._slots.give(slot)
         if mode & (constants.FILE_SYNCHRONOUS_IO_ALERT | constants.FILE_SYNCHRONOUS_IO_NONALERT):
             raise InvalidInputError.because(
                 f"handle {self._handle:#x} was opened without FILE_FLAG_OVERLAPPED"
@@ -233,7 +235,7 @@ class OverlappedFile:
             in_address = given.address if given.length else 0
             self.enter(transfer)
             arguments = (code, in_address, given.length, out_address, taken.length, 0)
-            self._start(transfer, self._port.slots.take(), 0, function, *arguments)
+            self._start(transfer, self._slots.take(), 0, function, *arguments)
         except BaseException:
             transfer.abandon()
             raise
@@ -298,9 +300,14 @@ class OverlappedFile:
     def enter(self, work: Work) -> None:
         """Take on a piece of work. Raises `ValueError` on a closed file."""
         with self._lock:
-            if self._closing or self._port.closed:
+            if self._closing:
                 raise ValueError("I/O operation on a closed file")
             self._work[work] = None
+
+    def refuse(self) -> None:
+        """Take on no more work. The handle stays open."""
+        with self._lock:
+            self._closing = True
 
     def leave(self, work: Work) -> None:
         """A piece of work is over, its future finished. The last one closes the handle."""
@@ -312,13 +319,13 @@ class OverlappedFile:
         self, operation: KernelCall, call: Call, address: int, length: int, offset: int
     ) -> None:
         """Make one call over contiguous memory. `operation.finish` follows, once."""
-        self._start(operation, self._port.slots.take(), offset, call, address, length, 0)
+        self._start(operation, self._slots.take(), offset, call, address, length, 0)
 
     def submit_pages(
         self, operation: KernelCall, call: Call, pages: Sequence[int], offset: int
     ) -> None:
         """Make one scatter or gather call over up to MAX_SEGMENTS pages, by their addresses."""
-        slot = self._port.slots.take()
+        slot = self._slots.take()
         pack_segments(slot.memory, slot.segments_offset, pages)
         length = len(pages) * PAGE_SIZE
         self._start(operation, slot, offset, call, slot.segments_address, length, 0)
@@ -336,7 +343,31 @@ class OverlappedFile:
         with self._lock:
             slot, operation.slot = operation.slot, None
         if slot is not None:
-            self._port.slots.give(slot)
+            self._slots.give(slot)
+
+    def begin(
+        self, transfer: Transfer[T], call: Call, address: int, length: int, offset: int
+    ) -> None:
+        """Enter a request that is one call over contiguous memory, and make the call."""
+        try:
+            self.enter(transfer)
+            self._start(transfer, self._slots.take(), offset, call, address, length, 0)
+        except BaseException:
+            transfer.abandon()
+            raise
+
+    def begin_pages(
+        self, transfer: Transfer[T], call: Call, pages: Sequence[int], length: int, offset: int
+    ) -> None:
+        """Enter a request that is one call over up to MAX_SEGMENTS pages, and make the call."""
+        try:
+            self.enter(transfer)
+            slot = self._slots.take()
+            pack_segments(slot.memory, slot.segments_offset, pages)
+            self._start(transfer, slot, offset, call, slot.segments_address, length, 0)
+        except BaseException:
+            transfer.abandon()
+            raise
 
     def finished(self, transfer: Transfer[T]) -> None:
         """The future of a request that was one call is finished: reuse its slot, and leave."""
@@ -346,7 +377,7 @@ class OverlappedFile:
             if self._closing:
                 self._end_if_idle()
         if slot is not None:
-            self._port.slots.give(slot)
+            self._slots.give(slot)
 
     def flush_then(self, done: FlushDone) -> None:
         """Flush on the executor, then call `done` on the completion thread.
@@ -402,12 +433,12 @@ class OverlappedFile:
 
     def _flush(self) -> int:
         """Flush; return the status."""
-        slot = self._port.slots.take()  # its first two fields are an IO_STATUS_BLOCK
+        slot = self._slots.take()  # its first two fields are an IO_STATUS_BLOCK
         status = self._windows.ntdll.NtFlushBuffersFileEx(self._handle, 0, 0, 0, slot.address)
         if status == constants.STATUS_PENDING:
             # It always blocks, says Windows. If not, the slot is the kernel's for good.
             raise windows_error(constants.ERROR_IO_PENDING, "NtFlushBuffersFileEx")
-        self._port.slots.give(slot)
+        self._slots.give(slot)
         return status
 
     def _start(
@@ -420,7 +451,7 @@ class OverlappedFile:
     ) -> None:
         """Make a call: `arguments` are all it takes between the handle and the OVERLAPPED."""
         address = slot.address
-        OVERLAPPED_STRUCT.pack_into(
+        _pack_overlapped(
             slot.memory, slot.offset, NOT_CALLED, 0, offset & 0xFFFFFFFF, offset >> 32, 0
         )
         operation.slot = slot
@@ -430,11 +461,8 @@ class OverlappedFile:
             self._operations[address] = operation
             # In one step of the interpreter: in between, a finalizer or a signal handler
             # could make a call of its own on this thread and leave its error for ours.
-            steps: tuple[Callable[[], int], Callable[[], int]] = (
-                partial(call, self._handle, *arguments, address),
-                self._get_last_error,
-            )
-            outcome.extend(map(_invoke, steps))
+            steps = ((call, self._handle, *arguments, address), self._ask_last_error)
+            outcome.extend(starmap(operator.call, steps))
             if not outcome[0] or operation.cancel_wanted:
                 self._called(operation, slot, outcome)
         except BaseException:

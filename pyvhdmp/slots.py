@@ -15,8 +15,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections import deque
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pyvhdmp._win32.structures import OVERLAPPED_STRUCT, SEGMENT_SIZE
@@ -34,14 +33,22 @@ _CHUNK_SIZE: Final = 64 * 1024
 assert OVERLAPPED_STRUCT.size <= _SEGMENTS_AT
 
 
-@lru_cache(maxsize=MAX_SEGMENTS + 1)
-def _segments_struct(count: int) -> struct.Struct:
-    return struct.Struct(f"<{count + 1}Q")
+class _Packers(dict[int, Callable[..., None]]):
+    """The functions that write an array of so many pages, each made when it is first used."""
+
+    def __missing__(self, count: int) -> Callable[..., None]:
+        pack = struct.Struct(f"<{count + 1}Q").pack_into
+        if count <= MAX_SEGMENTS:
+            self[count] = pack
+        return pack
+
+
+_packers: Final = _Packers()
 
 
 def pack_segments(memory: PageBuffer, offset: int, pages: Sequence[int]) -> None:
     """Write the addresses of `pages` as a FILE_SEGMENT_ELEMENT array, NULL at its end."""
-    _segments_struct(len(pages)).pack_into(memory, offset, *pages, 0)
+    _packers[len(pages)](memory, offset, *pages, 0)
 
 
 class Slot:
@@ -64,6 +71,8 @@ class SlotPool:
         self._lock = threading.RLock()
         self._chunks: list[Block] = []
         self._free: deque[Slot] = deque()
+        self.give: Final[Callable[[Slot], None]] = self._free.append
+        """Take back a slot that the kernel has let go of."""
 
     @property
     def free(self) -> int:
@@ -82,10 +91,6 @@ class SlotPool:
                 return self._free.popleft()
             except IndexError:
                 self._grow()
-
-    def give(self, slot: Slot) -> None:
-        """Take back a slot that the kernel has let go of."""
-        self._free.append(slot)
 
     def _grow(self) -> None:
         with self._lock:

@@ -78,7 +78,7 @@ class Pin:
 
     __slots__ = ("_holder", "address", "length")
 
-    def __init__(self, buffer: object, *, writable: bool) -> None:
+    def __init__(self, buffer: object, writable: bool) -> None:
         self._holder: ctypes.c_char | _Py_buffer | None
         # No local variable holds what holds: whoever looks at the frames of a thread, as
         # debuggers do, would keep it.

@@ -101,9 +101,8 @@ class Disk:
         self._disk_id = disk_id
         self._read_only = read_only
         self._scatter = scatter
-        self._counters = counters = Counters()
-        self._reading = Direction(file, counters, path, write=False, scatter=scatter)
-        self._writing = Direction(file, counters, path, write=True, scatter=scatter)
+        self._reading = Direction(file, path, write=False, scatter=scatter)
+        self._writing = Direction(file, path, write=True, scatter=scatter)
         self._unmap_behavior = unmap_behavior
         self._resize_watch: ResizeWatch | None = None  # nobody asks where nothing changes
 
@@ -184,7 +183,13 @@ class Disk:
     @property
     def counters(self) -> Counters:
         """Requests and bytes so far: read, written and, of these, bounced."""
-        return self._counters
+        reading, writing = self._reading, self._writing
+        return Counters(
+            requests=reading.requests + writing.requests,
+            bytes_read=reading.transferred,
+            bytes_written=writing.transferred,
+            bytes_bounced=reading.bounced + writing.bounced,
+        )
 
     # -- Requests -------------------------------------------------------------
 
@@ -196,7 +201,7 @@ class Disk:
         range not inside the disk; `ValueError` on a closed disk. The future fails
         with `ShortTransferError`, `MediumError` or the `OSError` of Windows.
         """
-        return self._transfer(buffers, sector, write=False, flush=False, result=_nothing)
+        return self._transfer(self._reading, buffers, sector, False, None)
 
     def write_vectored(
         self, buffers: Sequence[Buffer], sector: int, *, fua: bool = False
@@ -208,7 +213,7 @@ class Disk:
         `ReadOnlyError` on a read-only disk.
         """
         self._check_writable()
-        return self._transfer(buffers, sector, write=True, flush=fua, result=_nothing)
+        return self._transfer(self._writing, buffers, sector, fua, None)
 
     def read(self, sector: int, count: int) -> Future[bytes]:
         """Read `count` sectors. Future of the bytes; `read_vectored` saves a copy of them.
@@ -217,10 +222,10 @@ class Disk:
         """
         _, length = self._check_range(sector, operator.index(count) * self._sector_size)
         if not length:
-            return self._transfer([], sector, write=False, flush=False, result=bytes)
+            return self._transfer(self._reading, [], sector, False, bytes)
         buffer = PageBuffer(-(-length // PAGE_SIZE) * PAGE_SIZE)
         view = memoryview(buffer)[:length]
-        return self._transfer([view], sector, write=False, flush=False, result=lambda: bytes(view))
+        return self._transfer(self._reading, [view], sector, False, lambda: bytes(view))
 
     def write(self, sector: int, data: Buffer, *, fua: bool = False) -> Future[None]:
         """Write `data` from `sector` on. Future of None. Raises as `write_vectored` does."""
@@ -279,8 +284,10 @@ class Disk:
 
     def _check_range(self, sector: int, length: int) -> tuple[int, int]:
         """Return where `sector` begins, and `length`, in bytes, if that lies inside the disk."""
-        sector = operator.index(sector)
-        start, size = sector * self._sector_size, self._sector_size
+        sector, size = operator.index(sector), self._sector_size
+        start = sector * size
+        if start >= 0 <= length and start + length <= self._sector_count * size:
+            return start, length  # most are, and need not be asked why not
         if sector < 0 or length < 0:
             problem = "is negative"
         elif start + length > _MAX_OFFSET:
@@ -313,23 +320,27 @@ class Disk:
 
     def _transfer(
         self,
+        direction: Direction,
         buffers: Sequence[Buffer],
         sector: int,
-        *,
-        write: bool,
         flush: bool,
-        result: Callable[[], T],
+        result: Callable[[], T] | None,
     ) -> Future[T]:
-        if isinstance(buffers, (bytes, bytearray, memoryview, mmap.mmap)):
-            raise TypeError(f"a list of buffers is wanted, not one {type(buffers).__name__}")
-        direction = self._writing if write else self._reading
+        if type(buffers) is not list:
+            _check_list(buffers)
+        writable = not direction.is_write
         pins: list[Pin] = []
         try:
             length = 0
-            for buffer in buffers:
-                pin = _pinned(buffer, len(pins), writable=not write)
-                pins.append(pin)
-                length += pin.length
+            try:
+                for buffer in buffers:
+                    pin = Pin(buffer, writable)
+                    pins.append(pin)
+                    length += pin.length
+            except BufferError as error:
+                raise InvalidInputError.because(
+                    f"buffers[{len(pins)}] cannot be used: {error}"
+                ) from error
             start, _ = self._check_range(sector, length)
             if length % self._sector_size:
                 raise InvalidInputError.because(
@@ -360,15 +371,9 @@ class Disk:
         return request.start() if pages is None else transfer.start(pages)
 
 
-def _pinned(buffer: Buffer, index: int, *, writable: bool) -> Pin:
-    try:
-        return Pin(buffer, writable=writable)
-    except BufferError as error:
-        raise InvalidInputError.because(f"buffers[{index}] cannot be used: {error}") from error
-
-
-def _nothing() -> None:
-    pass
+def _check_list(buffers: object) -> None:
+    if isinstance(buffers, (bytes, bytearray, memoryview, mmap.mmap)):
+        raise TypeError(f"a list of buffers is wanted, not one {type(buffers).__name__}")
 
 
 def _done() -> Future[None]:

@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import RLock
 from typing import TypeVar
 
 from pyvhdmp._win32.memory import Pin
@@ -46,7 +47,7 @@ class DirectTransfer(Transfer[T]):
     """The future of a read or a write of whole pages.
 
     `offset`: the byte of the file that it begins at. `result` is asked for the future's
-    result when it is over.
+    result when it is over; without it that is None.
     """
 
     def __init__(
@@ -55,9 +56,12 @@ class DirectTransfer(Transfer[T]):
         pins: list[Pin],
         length: int,
         offset: int,
-        result: Callable[[], T],
+        result: Callable[[], T] | None,
     ) -> None:
-        super().__init__(direction.file, pins)
+        # Not super().__init__(), which takes a step for each of three classes.
+        self._lock = RLock()
+        self.file = direction.file
+        self.pins = pins
         self._direction = direction
         self._length = length
         self._offset = offset
@@ -65,23 +69,20 @@ class DirectTransfer(Transfer[T]):
 
     def start(self, pages: Sequence[int]) -> DirectTransfer[T]:
         """Begin. Raises `ValueError`, with nothing begun, if the file is closed."""
-        file, call = self.file, self._direction.paged
-        try:
-            file.enter(self)
-            if call is not None:
-                file.submit_pages(self, call, pages, self._offset)
-            else:
-                file.submit(self, self._direction.plain, pages[0], self._length, self._offset)
-        except BaseException:
-            self.abandon()
-            raise
+        direction = self._direction
+        paged, length, offset = direction.paged, self._length, self._offset
+        if paged is not None:
+            self.file.begin_pages(self, paged, pages, length, offset)
+        else:
+            self.file.begin(self, direction.plain, pages[0], length, offset)
         return self
 
     def settle(self, code: int, transferred: int) -> None:
         """Finish the future as the call has ended."""
         direction = self._direction
         if self.begun:  # else this is not the completion thread
-            direction.count(transferred, 0)
+            direction.requests += 1
+            direction.transferred += transferred
         if code or transferred != self._length:
             error = direction.error(
                 code,
@@ -94,9 +95,7 @@ class DirectTransfer(Transfer[T]):
             if error is not None:
                 self.fail(error)
                 return
-        try:
-            result = self._make_result()
-        except BaseException as failure:  # MemoryError, of making bytes
-            self.fail(failure)
+        if self._make_result is None:
+            self._end()
         else:
-            self.resolve(result)
+            self.resolve_with(self._make_result)

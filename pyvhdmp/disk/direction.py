@@ -4,12 +4,13 @@ Rules:
 
 1. Fewer bytes than were asked for are a failure, also where Windows reports success.
 2. A cancellation is one only if it was asked for and the kernel says so.
-3. The counters of a disk are the completion thread's to change, and take no lock.
+3. What is counted is the completion thread's to change, and takes no lock.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import CancelledError
+from dataclasses import dataclass
 from functools import cached_property
 
 from pyvhdmp._win32 import constants
@@ -19,37 +20,34 @@ from pyvhdmp.overlapped import Call, OverlappedFile
 __all__ = ["Counters", "Direction"]
 
 
+@dataclass(frozen=True)
 class Counters:
-    """What the reads and writes of a disk have done so far.
+    """What the reads and writes of a disk had done at one moment.
 
-    `requests` that are finished, however they ended; `bytes_read`; `bytes_written`; and of
+    `requests` that were finished, however they ended; `bytes_read`; `bytes_written`; and of
     all these `bytes_bounced`, which were copied because of where they lie in memory.
     """
 
-    def __init__(self) -> None:
-        self.requests = 0
-        self.bytes_read = 0
-        self.bytes_written = 0
-        self.bytes_bounced = 0
-
-    def __repr__(self) -> str:
-        return (
-            f"<Counters: {self.requests} requests, {self.bytes_read} bytes read, "
-            f"{self.bytes_written} written, {self.bytes_bounced} bounced>"
-        )
+    requests: int
+    bytes_read: int
+    bytes_written: int
+    bytes_bounced: int
 
 
 class Direction:
-    """The calls for one direction, looked up when they are first made, and what comes of them."""
+    """The calls for one direction, looked up when they are first made, and what comes of them.
 
-    def __init__(
-        self, file: OverlappedFile, counters: Counters, path: str, *, write: bool, scatter: bool
-    ) -> None:
+    `requests`, `transferred` and `bounced` count those that are finished, and bytes.
+    """
+
+    def __init__(self, file: OverlappedFile, path: str, *, write: bool, scatter: bool) -> None:
         self.file = file
         self.path = path
         self.is_write = write
+        self.requests = 0
+        self.transferred = 0
+        self.bounced = 0
         self._scatter = scatter
-        self._counters = counters
 
     @cached_property
     def plain(self) -> Call:
@@ -69,16 +67,6 @@ class Direction:
         if paged:
             return "WriteFileGather" if self.is_write else "ReadFileScatter"
         return "WriteFile" if self.is_write else "ReadFile"
-
-    def count(self, transferred: int, bounced: int) -> None:
-        """Count one finished request. On the completion thread."""
-        counters = self._counters
-        counters.requests += 1
-        if self.is_write:
-            counters.bytes_written += transferred
-        else:
-            counters.bytes_read += transferred
-        counters.bytes_bounced += bounced
 
     def error(
         self,

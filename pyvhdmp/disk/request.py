@@ -53,7 +53,7 @@ class Request(Generic[T]):
         offset: int,
         parts: Iterator[Part],
         pins: list[Pin],
-        result: Callable[[], T],
+        result: Callable[[], T] | None,
         flush: bool = False,
     ) -> None:
         self.future: IoFuture[T] = IoFuture(self.cancel)
@@ -167,7 +167,10 @@ class Request(Generic[T]):
             if self._running or self._starting or self._over:
                 return
             self._over = True
-        self.direction.count(self._transferred, self._bounced)
+        direction = self.direction
+        direction.requests += 1
+        direction.transferred += self._transferred
+        direction.bounced += self._bounced
         if self._error is None and self._stopped and next(self._parts, None) is not None:
             self._error = CancelledError()  # parts were dropped, and no error was the cause
         if self._flush and self._error is None:
@@ -181,15 +184,10 @@ class Request(Generic[T]):
 
     def _finish(self, error: BaseException | None) -> None:
         try:
-            if error is None:
-                result = self._result()
-        except BaseException as failure:  # MemoryError, of making bytes
-            error = failure
-        try:
             for pin in self._pins:
                 pin.release()
             if error is None:
-                self.future.resolve(result)
+                self.future.resolve_with(self._result)
             else:
                 self.future.fail(error)
         finally:
