@@ -563,7 +563,8 @@ class OverlappedFile:
 class Transfer(IoFuture[T], KernelCall):
     """A request that is one call: the future, and the call, and the work of the file.
 
-    `pins`: the buffers, released when the kernel has let go.
+    `pins`: the buffers. Its `finish` releases them, finishes the future and then, whatever
+    came up, tells the file that it is `finished`.
     """
 
     is_idle: Final = False
@@ -584,19 +585,6 @@ class Transfer(IoFuture[T], KernelCall):
         if not self.begun:
             self.finish(constants.ERROR_OPERATION_ABORTED, 0)
 
-    def finish(self, code: int, transferred: int) -> None:
-        """Let the buffers go, finish the future, leave the file."""
-        try:
-            for pin in self.pins:
-                pin.release()
-            self.settle(code, transferred)
-        finally:
-            self.file.finished(self)
-
-    def settle(self, code: int, transferred: int) -> None:
-        """Finish the future as the call has ended."""
-        raise NotImplementedError
-
 
 class _Transfer(Transfer[int]):
     """One call whose future tells the bytes transferred: a read, a write, a control."""
@@ -612,14 +600,19 @@ class _Transfer(Transfer[int]):
         self.pins.append(pin)
         return pin
 
-    def settle(self, code: int, transferred: int) -> None:
-        """Tell how many bytes were transferred."""
-        if code in (constants.ERROR_SUCCESS, constants.ERROR_HANDLE_EOF):
-            self.resolve(transferred)
-        elif code == constants.ERROR_OPERATION_ABORTED and self.cancel_wanted:
-            self.fail(CancelledError())
-        else:
-            self.fail(windows_error(code, self._function))
+    def finish(self, code: int, transferred: int) -> None:
+        """Let the buffers go, tell how many bytes were transferred, leave the file."""
+        try:
+            for pin in self.pins:
+                pin.release()
+            if code in (constants.ERROR_SUCCESS, constants.ERROR_HANDLE_EOF):
+                self.resolve(transferred)
+            elif code == constants.ERROR_OPERATION_ABORTED and self.cancel_wanted:
+                self.fail(CancelledError())
+            else:
+                self.fail(windows_error(code, self._function))
+        finally:
+            self.file.finished(self)
 
 
 class _Flush:

@@ -77,25 +77,29 @@ class DirectTransfer(Transfer[T]):
             self.file.begin(self, direction.plain, pages[0], length, offset)
         return self
 
-    def settle(self, code: int, transferred: int) -> None:
-        """Finish the future as the call has ended."""
-        direction = self._direction
-        if self.begun:  # else this is not the completion thread
-            direction.requests += 1
-            direction.transferred += transferred
-        if code or transferred != self._length:
-            error = direction.error(
-                code,
-                transferred,
-                self._length,
-                self._offset,
-                paged=direction.paged is not None,
-                cancel_wanted=self.cancel_wanted,
-            )
+    def finish(self, code: int, transferred: int) -> None:
+        """Let the buffers go, finish the future, leave the file."""
+        try:
+            for pin in self.pins:
+                pin.release()
+            direction, error = self._direction, None
+            if self.begun:  # else this is not the completion thread
+                direction.requests += 1
+                direction.transferred += transferred
+            if code or transferred != self._length:
+                error = direction.error(
+                    code,
+                    transferred,
+                    self._length,
+                    self._offset,
+                    paged=direction.paged is not None,
+                    cancel_wanted=self.cancel_wanted,
+                )
             if error is not None:
                 self.fail(error)
-                return
-        if self._make_result is None:
-            self._end()
-        else:
-            self.resolve_with(self._make_result)
+            elif self._make_result is None:
+                self._end()
+            else:
+                self.resolve_with(self._make_result)
+        finally:
+            self.file.finished(self)
