@@ -152,11 +152,12 @@ def test_the_depth_is_held_and_never_exceeded(
 ) -> None:
     workload = Workload(4096, queue_depth=8, threads=threads, random=True)
     run = measure(path, workload, operations=200)
-    assert run.depth_asked == watched.most == 8 * max(1, threads)
+    assert run.depth_asked == 8 * max(1, threads)
     assert 1 <= run.depth_achieved <= run.depth_asked
     assert 1 <= run.depth_average <= run.depth_asked
-    if machine is not None:
-        assert run.depth_achieved == run.depth_asked
+    assert watched.most <= run.depth_asked
+    if machine is not None or not threads:  # Wine does the I/O of files in the thread that asks
+        assert run.depth_achieved == watched.most == run.depth_asked
     assert watched.depth == 0
 
 

@@ -306,6 +306,7 @@ def _add_bench(commands: _Commands) -> None:
         "--sequential",
         dest="random",
         action="store_false",
+        default=False,
         help="one block after the other, from the beginning again at the end (default)",
     )
     parser.add_argument(
@@ -437,7 +438,7 @@ def _operations(text: str) -> int:
 
 def _seconds(text: str) -> float:
     if not (seconds := _seconds_or_none(text)):
-        raise argparse.ArgumentTypeError(f"{text} is no time")
+        raise argparse.ArgumentTypeError(f"{text} is no time to measure")
     return seconds
 
 
@@ -458,7 +459,7 @@ def _depth(text: str) -> int:
 def _number(text: str, most: int, *, least: int = 1) -> int:
     number = int(text) if text.isdecimal() else -1
     if not least <= number <= most:
-        raise argparse.ArgumentTypeError(f"{text} is not in {least} .. {most}")
+        raise argparse.ArgumentTypeError(f"{text or repr(text)} is not in {least} .. {most}")
     return number
 
 
