@@ -10,7 +10,7 @@ Rules:
    This too is diskspd's way, whose threads dequeue and issue: no thread has to be woken for
    a request, and beginning one waits for nobody. With `threads`, so many threads begin the
    requests instead, as a program does that uses a disk from several: a callback only wakes
-   the thread, and what that takes shows in the throughput.
+   the thread, and what that takes shows in the throughput and in the average depth.
 3. A queue belongs to the thread that begins its requests. A callback takes the time and
    puts the request where that thread finds it, so nothing is locked, and nothing recurses.
 4. A latency is the time from just before a request is asked for to its callback. They are
@@ -150,19 +150,17 @@ def measure(
     """Do the requests of a workload for `seconds`, and say how that went.
 
     `warmup`: so many seconds before do not count. `operations`: do that many instead, without
-    a warm-up. The disk is opened read-only unless there are to be writes.
+    a warm-up; that is for where time is not the machine's, as on a simulated Windows. The disk
+    is opened read-only unless there are to be writes.
 
     Raises the first error there is, those of `open_disk` included, and `InvalidInputError` for
     a disk that the workload does not fit, or a time in which nothing was done.
     """
-    with CompletionPort() as port:  # its own, and so the depth is this run's
-        read_only = not workload.write_percent
-        disk = open_disk(path, read_only=read_only, backend=backend, port=port)
-        try:
-            run = _Run(disk, workload, operations)
-        except BaseException:
-            disk.close()
-            raise
+    with (
+        CompletionPort() as port,  # its own, and so the depth is this run's
+        open_disk(path, read_only=not workload.write_percent, backend=backend, port=port) as disk,
+    ):
+        run = _Run(disk, workload, operations)
         try:
             run.go(round(warmup * 1e9) if operations is None else 0, round(seconds * 1e9), report)
         finally:
@@ -236,7 +234,7 @@ class _Run:
                 disk.path,
             )
         self.disk = disk
-        self.begin = self.end_at = 0
+        self.counts_from = self.counts_until = 0
         self.stopped = False
         self.error: BaseException | None = None
         self._workload = workload
@@ -261,8 +259,8 @@ class _Run:
     def go(self, warmup: int, duration: int, report: Report | None) -> None:
         """Begin, and wait for the end. Raises the first error. Times in nanoseconds."""
         cpu_before, start = time.process_time(), time.perf_counter_ns()
-        self.begin = start + warmup
-        self.end_at = self.begin + duration if self._operations is None else _NEVER
+        self.counts_from = start + warmup
+        self.counts_until = self.counts_from + duration if self._operations is None else _NEVER
         for queue in self._queues:
             queue.start()
         for queue in self._queues:
@@ -270,7 +268,7 @@ class _Run:
                 if report is None:
                     continue
                 if self._operations is None:
-                    report(time.perf_counter_ns() - start, self.end_at - start)
+                    report(time.perf_counter_ns() - start, self.counts_until - start)
                 else:
                     report(sum(queue.begun for queue in self._queues), self._operations)
         if self.error is not None:
@@ -289,6 +287,7 @@ class _Run:
         self.disk.close(cancel=True)  # all callbacks have been called
         for queue in self._queues:
             queue.join()
+            queue.slots.clear()  # their buffers go now, and not when garbage is collected
 
     def result(self) -> Measurement:
         """Return what all queues have counted."""
@@ -298,8 +297,8 @@ class _Run:
             writes.merge(queue.writes)
         total.merge(reads)
         total.merge(writes)
-        end = self.end_at if self._operations is None else max(q.last for q in self._queues)
-        seconds = max(1, end - self.begin) / 1e9
+        end = self.counts_until if self._operations is None else max(q.last for q in self._queues)
+        seconds = max(1, end - self.counts_from) / 1e9
         if not total.count:
             raise InvalidInputError.because(
                 f"no request was over in the {seconds:g} s measured: measure for longer",
@@ -359,7 +358,7 @@ class _Queue:
         self._run = run
         self._requests = requests
         self._left = self._limit = limit
-        self._slots = [_Slot(self, workload) for _ in range(workload.queue_depth)]
+        self.slots = [_Slot(self, workload) for _ in range(workload.queue_depth)]
         self._active = workload.queue_depth
         self._is_busy = False
         self._returned: deque[tuple[_Slot, Future[None], int]] = deque()
@@ -391,7 +390,7 @@ class _Queue:
 
     def _begin(self) -> None:
         self._is_busy = True
-        for slot in self._slots:
+        for slot in self.slots:
             self._advance(slot, 0)
         self._go_on()
 
@@ -405,7 +404,7 @@ class _Queue:
                 future.result()  # done, so this does not wait
             except BaseException as error:
                 run.fail(error)
-            if run.begin <= ended < run.end_at:
+            if run.counts_from <= ended < run.counts_until:
                 self.last = ended
                 (self.writes if slot.is_write else self.reads).add(ended - slot.began)
             else:
@@ -418,7 +417,7 @@ class _Queue:
     def _advance(self, slot: _Slot, now: int) -> None:
         """Begin the next request of a slot, or if there is none, let it rest."""
         run = self._run
-        if self._left and now < run.end_at and not run.stopped:
+        if self._left and now < run.counts_until and not run.stopped:
             self._left -= 1
             try:
                 sector, slot.is_write = next(self._requests)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import random
 import sys
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
@@ -40,6 +42,7 @@ class Watched:
         self.threads: list[threading.Thread] = []
         self.depth = self.most = 0
         self.in_use: set[int] = set()
+        self.buffers: weakref.WeakSet[PageBuffer] = weakref.WeakSet()
         self._lock = threading.Lock()
         real = Disk.read_vectored
 
@@ -50,6 +53,7 @@ class Watched:
                 self.threads.append(threading.current_thread())
                 assert id(buffer) not in self.in_use
                 self.in_use.add(id(buffer))
+                self.buffers.add(buffer)
                 self.depth += 1
                 self.most = max(self.most, self.depth)
             future = real(disk, buffers, sector)
@@ -256,6 +260,21 @@ def test_blocks_of_any_number_of_sectors_are_measured(tmp_path: FilePath, block_
     path.write_bytes(bytes(3 * MIB))
     run = measure(path, Workload(block_size, 4, write_percent=50), operations=20)
     assert run.total.bytes == 20 * block_size
+
+
+@WITH_AND_WITHOUT_THREADS
+def test_the_memory_of_a_run_is_given_back_at_its_end(
+    machine: SimulatedWindows | None, path: FilePath, threads: int, watched: Watched
+) -> None:
+    if machine is not None and threads:
+        pytest.skip("a simulated Windows looks at the stacks of threads, which keeps them")
+    gc.collect()
+    gc.disable()
+    try:
+        measure(path, Workload(4096, 8, threads), operations=100)
+        assert not watched.buffers
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

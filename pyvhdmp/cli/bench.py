@@ -25,9 +25,8 @@ from pyvhdmp.cli.text import format_size
 __all__ = ["bench", "wrong_usage"]
 
 _HEAD = (
-    f"{'depth':>5} {'peak':>5} {'avg':>6} {'':>5} {'IOPS':>8} {'MiB/s':>8}"
-    f" {'min':>7} {'mean':>7} {'p50':>7} {'p90':>7} {'p95':>7} {'p99':>7} {'p99.9':>7} {'max':>7}"
-    f" {'CPU':>5}"
+    f"{'depth':>5} {'peak':>5} {'avg':>6} {'':>5} {'IOPS':>7} {'MiB/s':>7} {'min':>6} {'mean':>6}"
+    f" {'p50':>6} {'p90':>6} {'p95':>6} {'p99':>6} {'p99.9':>6} {'max':>7} {'CPU':>4}"
 )
 
 
@@ -106,10 +105,10 @@ def _rows(run: Measurement) -> list[str]:
 
 
 def _row(run: Measurement, name: str, share: Share) -> str:
-    latency = dataclasses.astuple(share.latency_us) if share.latency_us is not None else ()
+    *latencies, most = dataclasses.astuple(share.latency_us) if share.latency_us else (0.0,)
     return (
         f"{run.depth_asked:5} {run.depth_achieved:5} {run.depth_average:6.1f} {name:>5}"
-        f" {share.iops:8.0f} {share.mib_per_second:8.1f}"
-        + "".join(f" {value:7.0f}" for value in latency)
-        + f" {run.cpu_us_per_operation:5.0f}"
+        f" {share.iops:7.0f} {share.mib_per_second:7.1f}"
+        + "".join(f" {value:6.0f}" for value in latencies)
+        + f" {most:7.0f} {run.cpu_us_per_operation:4.0f}"
     )
