@@ -158,7 +158,7 @@ def test_the_depth_is_held_and_never_exceeded(
     run = measure(path, workload, operations=200)
     assert run.depth_asked == 8 * max(1, threads)
     assert 1 <= run.depth_achieved <= run.depth_asked
-    assert 1 <= run.depth_average <= run.depth_asked
+    assert 0 < run.depth_average <= run.depth_asked
     assert watched.most <= run.depth_asked
     if machine is not None or not threads:  # Wine does the I/O of files in the thread that asks
         assert run.depth_achieved == watched.most == run.depth_asked
@@ -207,21 +207,18 @@ def test_fewer_operations_than_the_queue_holds_are_done_too(path: FilePath) -> N
     assert run.depth_achieved <= 3
 
 
-@WITH_AND_WITHOUT_THREADS
-def test_only_what_is_over_in_the_time_measured_counts(
-    path: FilePath, threads: int, watched: Watched
-) -> None:
+def test_only_what_is_over_in_the_time_measured_counts(path: FilePath, watched: Watched) -> None:
     reports: list[tuple[int, int]] = []
     run = measure(
         path,
-        Workload(4096, 4, threads),
-        seconds=0.3,
-        warmup=0.2,
+        Workload(4096, 4),
+        seconds=0.1,
+        warmup=0.4,
         report=lambda done, total: reports.append((done, total)),
     )
-    assert run.seconds == pytest.approx(0.3)
-    assert 0 < run.total.operations < len(watched.sectors)
-    assert run.total.iops == pytest.approx(run.total.operations / 0.3)
+    assert run.seconds == pytest.approx(0.1)
+    assert 0 < run.total.operations < len(watched.sectors) * 0.6
+    assert run.total.iops == pytest.approx(run.total.operations / 0.1)
     assert {total for _, total in reports} == {500_000_000}
     assert [done for done, _ in reports] == sorted(done for done, _ in reports)
 
@@ -315,15 +312,23 @@ def test_the_first_error_ends_the_run(threads: int, pending: bool) -> None:
 
 @WITH_AND_WITHOUT_THREADS
 def test_ctrl_c_ends_the_run_with_nothing_in_flight(
-    path: FilePath, threads: int, watched: Watched
+    path: FilePath, threads: int, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
+    def close(disk: Disk, **options: bool) -> None:
+        closes.append(options)
+        real_close(disk, **options)
+
+    real_close = Disk.close
+    closes: list[dict[str, bool]] = []
+    monkeypatch.setattr(Disk, "close", close)
     with pytest.raises(KeyboardInterrupt):
         measure(path, Workload(4096, 8, threads), seconds=60, report=interrupted)
     assert watched.sectors
     assert watched.depth == 0
+    assert closes[0] == {"cancel": True}
     assert_no_thread_is_left()
 
 
