@@ -72,3 +72,18 @@ def test_every_command_is_in_the_table_and_is_one(capsys: pytest.CaptureFixture[
     assert known <= shown
     used = set(re.findall(r"^\$ pyvhdmp (\w+)", README, re.MULTILINE))
     assert used <= known
+
+
+def test_a_benchmark_prints_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    from pyvhdmp import make_fixed_vhd
+    from pyvhdmp.cli import main
+
+    command, *shown = next(
+        text for text in blocks("console") if "pyvhdmp bench" in text
+    ).splitlines()
+    with SimulatedWindows(vhdmp=False):
+        make_fixed_vhd("disk.vhd", 1 << 30)
+        assert main([*command.split()[2:], "--operations", "200"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[:2] == shown[:2]
+    assert [line.split()[:2] for line in printed[2:]] == [line.split()[:2] for line in shown[2:]]

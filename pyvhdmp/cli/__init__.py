@@ -7,8 +7,9 @@ Rules:
 2. Exit codes: 0 done, 1 failed (or the images differ), 2 wrong usage, 130 interrupted.
 3. Ctrl+C cancels what the kernel is doing, and one line tells what state the disk is in.
 
-`arguments` is what can be said, `create`, `info`, `attachments`, `changes` and `images` are
-the commands, and `output`, `progress`, `interrupts` and `text` what they share.
+`arguments` is what can be said, `create`, `info`, `attachments`, `changes`, `images` and `bench`
+are the commands, `plot` draws for the last, and `output`, `progress`, `interrupts` and `text` are
+what they share.
 """
 
 from __future__ import annotations

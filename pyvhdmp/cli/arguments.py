@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import math
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Final, NoReturn, TypeAlias
+from typing import Final, NoReturn, TypeAlias, get_args
 
 import pyvhdmp
-from pyvhdmp.cli import attachments, changes, images
+from pyvhdmp.cli import attachments, bench, changes, images
 from pyvhdmp.cli.create import create, wrong_usage
 from pyvhdmp.cli.info import info
 from pyvhdmp.cli.text import parse_size
+from pyvhdmp.disk import Backend
 from pyvhdmp.virtual_disk import VirtualDiskType
 
 __all__ = ["USAGE", "Command", "parse"]
@@ -68,6 +70,7 @@ def parse(arguments: list[str] | None) -> tuple[Command, argparse.Namespace]:
     _add_attachments(commands)
     _add_changes(commands)
     _add_images(commands)
+    _add_bench(commands)
     options = parser.parse_args(arguments)
     complaint: str | None = options.wrong_usage(options)
     if complaint is not None:
@@ -273,6 +276,100 @@ def _add_images(commands: _Commands) -> None:
     _add_json(parser, "print the result as JSON")
 
 
+def _add_bench(commands: _Commands) -> None:
+    parser = commands.add(
+        "bench",
+        bench.bench,
+        "measure how fast a disk is",
+        "Measure a disk, past the cache of files: requests of one size, each of which begins when "
+        "one before it is over, so that as many are in flight as are asked for. Shown are the "
+        "depth that was asked for, the one that Windows had at its peak, and the average; then "
+        "requests and bytes per second, latencies, and the CPU time that a request took. A last "
+        "block that is cut is left out.",
+        "disk.vhdx --random --block-size 4K --sweep 1,4,16,64 --plot disk.png; or: pyvhdmp bench "
+        "scratch.vhd --write 30 --destroy-contents --duration 60",
+    )
+    parser.add_argument("path", metavar="PATH", help="the image")
+    parser.add_argument(
+        "--write",
+        metavar="PERCENT",
+        type=_percent,
+        default=0,
+        help="how many of the requests are writes (default 0, which opens PATH read-only)",
+    )
+    parser.add_argument(
+        "--destroy-contents", action="store_true", help="let --write overwrite what PATH holds"
+    )
+    order = parser.add_mutually_exclusive_group()
+    order.add_argument("--random", action="store_true", help="anywhere on the disk")
+    order.add_argument(
+        "--sequential",
+        dest="random",
+        action="store_false",
+        default=False,
+        help="one block after the other, from the beginning again at the end (default)",
+    )
+    parser.add_argument(
+        "--block-size",
+        metavar="N",
+        type=_block_size,
+        default=64 * 1024,
+        help="bytes in a request, up to 64M: whole sectors; what is no multiple of 4K is copied "
+        "on its way (default 64K)",
+    )
+    depth = parser.add_mutually_exclusive_group()
+    depth.add_argument(
+        "--queue-depth",
+        metavar="N",
+        type=_queue_depth,
+        default=32,
+        help="requests in flight, for each thread, 1 to 1024 (default 32)",
+    )
+    depth.add_argument(
+        "--sweep", metavar="N,N...", type=_queue_depths, help="measure at each of these depths"
+    )
+    parser.add_argument(
+        "--threads",
+        metavar="N",
+        type=_threads,
+        default=0,
+        help="have so many threads begin the requests, each in a part of the disk of its own "
+        "(default 0: the completion thread does, which costs least)",
+    )
+    parser.add_argument(
+        "--duration", metavar="SECONDS", type=_seconds, help="how long to measure (default 10)"
+    )
+    parser.add_argument(
+        "--warmup",
+        metavar="SECONDS",
+        type=_seconds_or_none,
+        help="how long before that nothing is counted (default 1)",
+    )
+    parser.add_argument(
+        "--operations",
+        metavar="N",
+        type=_operations,
+        help="do so many requests instead, and count them all",
+    )
+    parser.add_argument(
+        "--seed", metavar="N", type=int, help="draw the same places again (default: others)"
+    )
+    parser.add_argument(
+        "--backend",
+        choices=get_args(Backend),
+        default="auto",
+        help="open PATH as this, whatever its name says",
+    )
+    parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="draw latency and throughput over queue depth, as .png, .svg or .pdf; needs "
+        'matplotlib (pip install "pyvhdmp[plot]")',
+    )
+    _add_json(parser, "print the figures as JSON")
+    parser.set_defaults(wrong_usage=bench.wrong_usage)
+
+
 def _add_json(parser: argparse.ArgumentParser, help: str) -> None:
     parser.add_argument("--json", action="store_true", help=help)
 
@@ -312,18 +409,57 @@ def _io_size(text: str) -> int:
     return size
 
 
+def _block_size(text: str) -> int:
+    size = _size(text)
+    if size % 512 or not 512 <= size <= 64 * 1024 * 1024:
+        raise argparse.ArgumentTypeError(f"{text} is no multiple of 512 up to 64M")
+    return size
+
+
 def _queue_depth(text: str) -> int:
     return _number(text, 1024)
+
+
+def _queue_depths(text: str) -> list[int]:
+    return [_queue_depth(depth) for depth in text.split(",")]
+
+
+def _threads(text: str) -> int:
+    return _number(text, 64, least=0)
+
+
+def _percent(text: str) -> int:
+    return _number(text, 100, least=0)
+
+
+def _operations(text: str) -> int:
+    return _number(text, 10**12)
+
+
+def _seconds(text: str) -> float:
+    if not (seconds := _seconds_or_none(text)):
+        raise argparse.ArgumentTypeError(f"{text} is no time to measure")
+    return seconds
+
+
+def _seconds_or_none(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds up to 1000000")
+    return seconds
 
 
 def _depth(text: str) -> int:
     return _number(text, 1000)
 
 
-def _number(text: str, most: int) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if not 1 <= number <= most:
-        raise argparse.ArgumentTypeError(f"{text} is not in 1 .. {most}")
+def _number(text: str, most: int, *, least: int = 1) -> int:
+    number = int(text) if text.isdecimal() else -1
+    if not least <= number <= most:
+        raise argparse.ArgumentTypeError(f"{text or repr(text)} is not in {least} .. {most}")
     return number
 
 

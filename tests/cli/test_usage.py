@@ -46,6 +46,21 @@ from pyvhdmp.testing import SimulatedWindows
         (["merge", "a.vhdx", "--depth", "0"], "0 is not in 1 .. 1000"),
         (["info"], "PATH"),
         (["compare", "a.img"], "B"),
+        (["bench"], "PATH"),
+        (["bench", "a.img", "--write", "101"], "101 is not in 0 .. 100"),
+        (["bench", "a.img", "--write", "1"], "--destroy-contents says that it may"),
+        (["bench", "a.img", "--block-size", "1000"], "1000 is no multiple of 512 up to 64M"),
+        (["bench", "a.img", "--block-size", "0"], "0 is no multiple of 512 up to 64M"),
+        (["bench", "a.img", "--queue-depth", "0"], "0 is not in 1 .. 1024"),
+        (["bench", "a.img", "--sweep", "1,,2"], "'' is not in 1 .. 1024"),
+        (["bench", "a.img", "--sweep", "1,2", "--queue-depth", "4"], "not allowed with"),
+        (["bench", "a.img", "--random", "--sequential"], "not allowed with"),
+        (["bench", "a.img", "--threads", "65"], "65 is not in 0 .. 64"),
+        (["bench", "a.img", "--duration", "0"], "0 is no time to measure"),
+        (["bench", "a.img", "--duration", "inf"], "inf is no number of seconds"),
+        (["bench", "a.img", "--warmup", "-1"], "-1 is no number of seconds"),
+        (["bench", "a.img", "--operations", "5", "--warmup", "0"], "without --duration and"),
+        (["bench", "a.img", "--backend", "vmdk"], "invalid choice: 'vmdk'"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(
@@ -61,7 +76,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
 
 
 COMMANDS = (
-    "create info attach attached detach resize compact merge copy compare".split()  # noqa: SIM905
+    "create info attach attached detach resize compact merge copy compare bench".split()  # noqa: SIM905
 )
 
 

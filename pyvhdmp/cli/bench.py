@@ -1,0 +1,114 @@
+"""``bench``: how fast a disk is.
+
+Rules:
+
+1. Nothing is written to a disk unless ``--destroy-contents`` says so; else it is opened
+   read-only.
+2. What can go wrong with ``--plot`` is looked for before the disk is opened: a benchmark is
+   long.
+3. A run is shown as soon as it is over, so a sweep that fails has shown the ones before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import random
+
+from pyvhdmp.benchmark import Measurement, Share, Workload, measure
+from pyvhdmp.cli import plot
+from pyvhdmp.cli.interrupts import telling
+from pyvhdmp.cli.output import print_json, print_text
+from pyvhdmp.cli.progress import ProgressLine
+from pyvhdmp.cli.text import format_size
+
+__all__ = ["bench", "wrong_usage"]
+
+_HEAD = (
+    f"{'depth':>5} {'peak':>5} {'avg':>6} {'':>5} {'IOPS':>7} {'MiB/s':>7} {'min':>6} {'mean':>6}"
+    f" {'p50':>6} {'p90':>6} {'p95':>6} {'p99':>6} {'p99.9':>6} {'max':>7} {'CPU':>4}"
+)
+
+
+def wrong_usage(options: argparse.Namespace) -> str | None:
+    """Return what is wrong with options that are right each by itself."""
+    if options.write and not options.destroy_contents:
+        return f"--write destroys what {options.path} holds: --destroy-contents says that it may"
+    if options.operations is not None and (options.duration, options.warmup) != (None, None):
+        return "--operations ends the run by itself, without --duration and --warmup"
+    return None
+
+
+def bench(options: argparse.Namespace) -> int:
+    """``bench PATH``."""
+    if options.plot is not None:
+        plot.check(options.plot)
+    workload = Workload(
+        block_size=options.block_size,
+        queue_depth=options.queue_depth,
+        threads=options.threads,
+        write_percent=options.write,
+        random=options.random,
+        seed=random.randrange(1 << 32) if options.seed is None else options.seed,
+    )
+    runs = []
+    with telling("bench", lambda: _state(options)):
+        for depth in options.sweep or [options.queue_depth]:
+            with ProgressLine() as progress:
+                run = measure(
+                    options.path,
+                    dataclasses.replace(workload, queue_depth=depth),
+                    seconds=10.0 if options.duration is None else options.duration,
+                    warmup=1.0 if options.warmup is None else options.warmup,
+                    operations=options.operations,
+                    backend=options.backend,
+                    report=progress.share(f"measuring at queue depth {depth}"),
+                )
+            runs.append(run)
+            title = f"{_described(workload)} on {options.path}, {format_size(run.size)}"
+            if not options.json:
+                if len(runs) == 1:
+                    print_text(f"{title}; times in microseconds\n{_HEAD}")
+                print_text("\n".join(_rows(run)))
+    if options.json:
+        asked = dataclasses.asdict(workload)
+        del asked["queue_depth"]
+        measured = [dataclasses.asdict(run) for run in runs]
+        print_json({"path": options.path, "backend": options.backend} | asked | {"runs": measured})
+    if options.plot is not None:
+        plot.draw(options.plot, title, runs)
+    return 0
+
+
+def _state(options: argparse.Namespace) -> str:
+    if options.write:
+        return f"what {options.path} held may be overwritten in part"
+    return f"{options.path} was only read"
+
+
+def _described(workload: Workload) -> str:
+    """Return what is asked of the disk: ``random reads of 4.0 KiB``."""
+    order = "random" if workload.random else "sequential"
+    kind = "reads" if workload.write_percent < 100 else "writes"
+    if 0 < workload.write_percent < 100:
+        kind = f"reads and {workload.write_percent} % writes"
+    threads = f" by {workload.threads} threads" if workload.threads else ""
+    return f"{order} {kind} of {format_size(workload.block_size)}{threads}"
+
+
+def _rows(run: Measurement) -> list[str]:
+    """Return a line of figures; for a mix three, of which the last is the sum."""
+    shares = {"read": run.read, "write": run.write, "both": run.total}
+    if not (run.read.operations and run.write.operations):
+        del shares["both"]
+    return [_row(run, name, share) for name, share in shares.items() if share.operations]
+
+
+def _row(run: Measurement, name: str, share: Share) -> str:
+    *latencies, most = dataclasses.astuple(share.latency_us) if share.latency_us else (0.0,)
+    return (
+        f"{run.depth_asked:5} {run.depth_achieved:5} {run.depth_average:6.1f} {name:>5}"
+        f" {share.iops:7.0f} {share.mib_per_second:7.1f}"
+        + "".join(f" {value:6.0f}" for value in latencies)
+        + f" {most:7.0f} {run.cpu_us_per_operation:4.0f}"
+    )
