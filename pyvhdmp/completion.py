@@ -63,6 +63,8 @@ NOT_CALLED: Final = 0xEFBEADDE
 _BATCH: Final = 64
 """Packets taken by one dequeue: each wake-up costs a wait for the GIL, so take many."""
 
+_PACKETS_SIZE: Final = _BATCH * OVERLAPPED_ENTRY_STRUCT.size
+
 _BOUNCE_BUDGET: Final = 16 * 1024 * 1024
 _FLUSH_THREADS: Final = 4
 _EXIT_SECONDS: Final = 3.0
@@ -116,7 +118,8 @@ class _Register:
         self.strays = 0
         self._lock = threading.RLock()
         self._soon: deque[Callable[[], object]] = deque()
-        self._over = False
+        self._packets = Block(_PACKETS_SIZE + DWORD_STRUCT.size)  # and how many there are
+        self._running = self._over = False
 
     def note_pending(self) -> None:
         """A call has returned pending: this is a moment to look how deep the queue is.
@@ -152,16 +155,27 @@ class _Register:
             if not self._over:
                 self.windows.kernel32.PostQueuedCompletionStatus(self.handle, 0, _Key.STOP, 0)
 
+    def abandon(self) -> None:
+        """There is to be no thread after all, though it may be on its way already."""
+        with self._lock:
+            if self._running:
+                self.stop()
+            elif not self._over:
+                self._over = True
+                self.windows.kernel32.CloseHandle(self.handle)
+
     def run(self) -> None:
         """The completion thread: dequeue packets until told to stop."""
+        with self._lock:
+            if self._over:
+                return
+            self._running = True
         mark_completion_thread()
-        removed_at = _BATCH * OVERLAPPED_ENTRY_STRUCT.size
-        entries = Block(removed_at + DWORD_STRUCT.size)
-        memory = memoryview(entries.memory)
+        memory = memoryview(self._packets.memory)
         io, complete = int(_Key.IO), self._complete
         running = True
-        while running and self._dequeue(entries.address, entries.address + removed_at):
-            (count,) = DWORD_STRUCT.unpack_from(memory, removed_at)
+        while running and self._dequeue():
+            (count,) = DWORD_STRUCT.unpack_from(memory, _PACKETS_SIZE)
             batch = memory[: count * OVERLAPPED_ENTRY_STRUCT.size]
             calls = len(self._soon)  # what is asked for from here on has a packet to come
             for key, address, _, _ in OVERLAPPED_ENTRY_STRUCT.iter_unpack(batch):
@@ -180,10 +194,11 @@ class _Register:
             self.windows.kernel32.CloseHandle(self.handle)
         self._run_calls(len(self._soon))
 
-    def _dequeue(self, entries: int, removed: int) -> bool:
+    def _dequeue(self) -> bool:
         """Wait for packets; False if there can be none any more."""
         dequeue = self.windows.kernel32.GetQueuedCompletionStatusEx
-        while not dequeue(self.handle, entries, _BATCH, removed, constants.INFINITE, 0):
+        packets, removed = self._packets.address, self._packets.address + _PACKETS_SIZE
+        while not dequeue(self.handle, packets, _BATCH, removed, constants.INFINITE, 0):
             code = self.windows.get_last_error()
             _logger.error("GetQueuedCompletionStatusEx failed with Windows error %d", code)
             if code in (constants.ERROR_ABANDONED_WAIT_0, constants.ERROR_INVALID_HANDLE):
@@ -265,7 +280,7 @@ class CompletionPort:
         try:
             self._thread.start()
         except BaseException:
-            windows.kernel32.CloseHandle(handle)
+            self._register.abandon()
             raise
         self._closed = False
         _ports.add(self)

@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from concurrent.futures._base import FINISHED, RUNNING
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 __all__ = ["IoFuture", "mark_completion_thread"]
 
@@ -64,14 +64,16 @@ class IoFuture(Future[T]):
         if canceller is not None:
             self._canceller = canceller
 
-    @property
-    def _condition(self) -> threading.Condition:  # type: ignore[override]  # read-only: rule 5
-        """What `concurrent.futures` locks a future by, and waits on."""
-        with self._lock:
-            if self._waited_for is None:
-                self._waiters = []
-                self._waited_for = threading.Condition(self._lock)
-            return self._waited_for
+    if not TYPE_CHECKING:  # to a type checker it is the attribute that it is in any Future
+
+        @property
+        def _condition(self) -> threading.Condition:
+            """What `concurrent.futures` locks a future by, and waits on."""
+            with self._lock:
+                if self._waited_for is None:
+                    self._waiters = []
+                    self._waited_for = threading.Condition(self._lock)
+                return self._waited_for
 
     def cancel(self) -> bool:
         """Ask the kernel to cancel the request; return False.

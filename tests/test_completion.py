@@ -47,6 +47,26 @@ def test_the_default_port_is_shared_and_made_anew_after_a_close() -> None:
     assert not second.closed
 
 
+@pytest.mark.parametrize("is_started", [False, True])
+def test_ctrl_c_while_the_thread_is_started_closes_the_port_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_started: bool
+) -> None:
+    before, handles = set(threading.enumerate()), windows.handle_count()
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        if is_started:
+            start(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        CompletionPort()
+    windows.wait_until(lambda: not new_threads(before))
+    assert windows.handle_count() == handles
+    assert not caplog.records
+
+
 def test_a_port_that_nobody_uses_any_more_ends_its_thread() -> None:
     before = set(threading.enumerate())
     port = CompletionPort()

@@ -132,3 +132,58 @@ def test_asyncio_can_wrap_it() -> None:
         return result, wrapped[1].cancelled()
 
     assert asyncio.run(main()) == (3, True)
+
+
+def test_waiters_and_finishers_never_miss_each_other() -> None:
+    """The condition of whoever waits is made while the future is being finished."""
+    for _ in range(300):
+        futures: list[IoFuture[int]] = [IoFuture() for _ in range(8)]
+        waiting = threading.Barrier(4)
+        called: list[int] = []
+
+        def finish(
+            futures: list[IoFuture[int]] = futures, start: threading.Barrier = waiting
+        ) -> None:
+            start.wait()
+            for number, future in enumerate(futures):
+                future.resolve(number)
+
+        def collect(
+            futures: list[IoFuture[int]] = futures,
+            start: threading.Barrier = waiting,
+            called: list[int] = called,
+        ) -> None:
+            start.wait()
+            for future in futures:
+                future.add_done_callback(lambda future: called.append(future.result()))
+
+        threads = [threading.Thread(target=target) for target in (finish, collect)]
+        results: list[int] = []
+
+        def wait(
+            futures: list[IoFuture[int]] = futures,
+            start: threading.Barrier = waiting,
+            results: list[int] = results,
+        ) -> None:
+            start.wait()
+            results.extend(future.result(20) for future in futures)
+
+        threads.append(threading.Thread(target=wait))
+        for thread in threads:
+            thread.start()
+        waiting.wait()
+        done, left = concurrent.futures.wait(futures, timeout=20)
+        assert (len(done), len(left)) == (8, 0)
+        assert {f.result() for f in concurrent.futures.as_completed(futures, 20)} == set(range(8))
+        for thread in threads:
+            thread.join()
+        assert results == list(range(8))
+        assert sorted(called) == list(range(8))
+
+
+def test_a_future_that_nobody_waits_for_makes_no_condition() -> None:
+    future: IoFuture[int] = IoFuture()
+    future.add_done_callback(lambda done: done.result())
+    future.resolve(1)
+    assert future.result() == 1
+    assert future._waited_for is None
