@@ -34,8 +34,8 @@ _BY_CODE: Final = {
         "This Windows has no driver for virtual disks of that format, or it is not running."
     ),
     constants.ERROR_VHD_PARENT_VHD_NOT_FOUND: (
-        "It holds differences to a parent that is not where it was: put the parent back, or open "
-        "the disk without parents to ask where it is looked for."
+        "It holds differences to a parent that is not where it was: put the parent back, or say "
+        "where it is now, with set_parent of VirtualDisk."
     ),
     constants.ERROR_VHD_CHILD_PARENT_ID_MISMATCH: (
         "The parent is not the disk that it was made from, or has been replaced since."

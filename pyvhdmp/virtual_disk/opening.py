@@ -66,8 +66,9 @@ class Opening(DiskHandle):
         `snapshot_id`: a snapshot of a VHD set. `flags`: more of Windows'
         OPEN_VIRTUAL_DISK_FLAG. An ISO image can be opened read-only, and is.
 
-        Raises the `OSError` of OpenVirtualDisk: `FileNotFoundError`, `PermissionError` for a
-        file that is open elsewhere, and others.
+        Raises the `OSError` of OpenVirtualDisk: `FileNotFoundError`, also for a parent that is
+        missing (`winerror` 0xC03A000D), `PermissionError` for a file that is open elsewhere,
+        and others.
         """
         windows, name = current(), files.checked_path(path)
         format = formats.format_of(name)

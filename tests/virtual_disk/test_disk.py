@@ -89,7 +89,7 @@ def test_each_open_and_create_has_a_resiliency_guid_of_its_own(driver: Driver) -
         (constants.ERROR_INVALID_PARAMETER, OSError, "The path was absolute"),
         (constants.ERROR_FILE_SYSTEM_LIMITATION, OSError, "exFAT"),
         (constants.ERROR_VIRTUAL_DISK_LIMITATION, OSError, "compressed, encrypted or sparse"),
-        (constants.ERROR_VHD_PARENT_VHD_NOT_FOUND, OSError, "put the parent back"),
+        (constants.ERROR_VHD_PARENT_VHD_NOT_FOUND, FileNotFoundError, "put the parent back"),
     ],
 )
 def test_a_failed_open_raises_what_the_code_stands_for_and_closes_nothing(
