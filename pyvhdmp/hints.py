@@ -48,8 +48,8 @@ _BY_CODE: Final = {
     ),
     constants.ERROR_VHD_INVALID_TYPE: "A disk of this type has no such thing, or cannot do this.",
     constants.ERROR_VHD_RESIZE_WOULD_TRUNCATE_DATA: (
-        "A partition lies there: smallest_safe_size tells what is needed, and allow_unsafe "
-        "cuts it off all the same."
+        "A partition lies there: smallest_safe_size tells what is needed, and "
+        "allow_unsafe=True cuts it off all the same."
     ),
     constants.ERROR_VHD_ALREADY_AT_OR_BELOW_MINIMUM_VIRTUAL_SIZE: (
         "It is as small as its partitions allow."

@@ -118,7 +118,7 @@ def test_force_replaces_what_is_there_and_only_a_whole_disk_does(
     vhdmp.files["a.vhdx"] = b"old"
     vhdmp.files["a.partial.vhdx"] = b"of one that was killed"
     assert run("create", "a.vhdx", "8M").error.endswith(
-        "(Windows error 80). With force it would be replaced."
+        "(Windows error 80). With --force it would be replaced."
     )
     vhdmp.fail_next("CreateVirtualDisk", 112)
     error = run("create", "a.vhdx", "8M", "--force").error
@@ -137,8 +137,8 @@ def test_force_replaces_what_is_there_and_only_a_whole_disk_does(
         (["a.vhds", "8M"], "a.vhds: a VHD set is several files, and not made here"),
         (["a.vhdx", "1M"], "a.vhdx: size must be at least 3145728 bytes"),
         (["a.vhd", "3T"], "a.vhd: size must be at most "),
-        (["a.vhdx", "8M", "--block-size", "3M"], "a.vhdx: block_size must be 0 or, in a VHDX, "),
-        (["a.vhd", "8M", "--sector-size", "4K"], "a.vhd: sector_size must be 512 in a VHD"),
+        (["a.vhdx", "8M", "--block-size", "3M"], "a.vhdx: --block-size must be 0 or, in a VHDX, "),
+        (["a.vhd", "8M", "--sector-size", "4K"], "a.vhd: --sector-size must be 512 in a VHD"),
         (["a.vhdx", "--parent", "none.vhdx"], "none.vhdx: File not found (Windows error 2)"),
         (["a.vhdx", "--from", "none.vhdx"], "none.vhdx: File not found (Windows error 2)"),
         (["a.vhdx", "--from", "in.img"], "in.img: --from takes a virtual disk"),
