@@ -195,6 +195,8 @@ def wanting_vhdmp(path: str, disk_type: str, *, absent: str) -> Iterator[None]:
     except OSError as error:  # by now an invalid parameter is no more than that
         if getattr(error, "winerror", None) not in _NOT_THERE_FOR_SURE | _NOT_ALLOWED:
             raise
+        if error.filename != absent:  # it is about another disk, which the new one is made from
+            raise
         error.filename = path
         _refuse(path, need, error)
 

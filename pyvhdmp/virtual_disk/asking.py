@@ -29,15 +29,16 @@ class Asking(Opening):
     def parent(self) -> str | None:
         """The path of the parent of a differencing disk, None for any other disk.
 
-        Raises `FileNotFoundError` that names the places where a missing one was looked for.
+        Raises `FileNotFoundError` for a missing one, which names the place where it is looked
+        for, and in a note all of them.
         """
         with self._lock:
             found, places = questions.parent_location(self._windows, self.handle, self._path)
         if places and not found:
             error = windows_error(
-                constants.ERROR_FILE_NOT_FOUND, "GetVirtualDiskInformation", self._path
+                constants.ERROR_FILE_NOT_FOUND, "GetVirtualDiskInformation", places[0]
             )
-            error.add_note(f"Its parent was looked for at {', '.join(places)}.")
+            error.add_note(f"The parent of {self._path} was looked for at {', '.join(places)}.")
             raise error
         return places[0] if places else None
 

@@ -28,6 +28,7 @@ __all__ = [
     "absolute",
     "check_flags",
     "check_new_disk",
+    "check_parent",
     "check_size",
     "create_parameters",
     "format_of",
@@ -147,6 +148,18 @@ def create_parameters(path: str, disk_id: uuid.UUID | None) -> CREATE_VIRTUAL_DI
         parameters.Version2.UniqueId = GUID.of(disk_id)
     parameters.Version2.ResiliencyGuid = GUID.of(uuid.uuid4())
     return parameters
+
+
+def check_parent(path: str, parent: str) -> None:
+    """Raise `InvalidInputError` for a parent whose name says another format than the child's.
+
+    In a VHD set the files are of one kind with VHDX.
+    """
+    limits, format = _limits(path), format_of(parent)
+    if format is not None and _LIMITS.get(format) is not limits:
+        raise InvalidInputError.because(
+            f"the parent of a {limits.name} must be a {limits.name}, too", parent
+        )
 
 
 def check_size(path: str, format: VirtualDiskFormat, size: int, sector_size: int) -> int:

@@ -12,7 +12,7 @@ from pyvhdmp._win32 import virtdisk_structures as structures
 from pyvhdmp._win32.memory import address_of
 from pyvhdmp._win32.virtdisk_enums import SET_VIRTUAL_DISK_INFO_VERSION as SETTING
 from pyvhdmp._win32.virtdisk_structures import GUID
-from pyvhdmp.errors import InvalidInputError, windows_error
+from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.virtual_disk.asking import Asking
 from pyvhdmp.virtual_disk.formats import MAX_ULONG, VirtualDiskFormat, absolute
 
@@ -41,7 +41,7 @@ class Settings(Asking):
             setting.Version = SETTING.PARENT_PATH_WITH_DEPTH
             setting.ParentPathWithDepthInfo.ChildDepth = operator.index(depth)
             setting.ParentPathWithDepthInfo.ParentFilePath = parent
-        self._set(setting)
+        self._set(setting, os.fspath(path))
 
     def set_parent_locator(self, path: str | os.PathLike[str], linkage_id: uuid.UUID) -> None:
         """Write both into a differencing VHDX, unchecked: where its parent is, and which id
@@ -60,7 +60,9 @@ class Settings(Asking):
         with self._lock:
             code = self._windows.virtdisk.AddVirtualDiskParent(self.handle, parent)
         if code != constants.ERROR_SUCCESS:
-            raise windows_error(code, "AddVirtualDiskParent", self._path)
+            raise self._error_of_two(
+                code, "AddVirtualDiskParent", self._path, os.fspath(path), alone=True
+            )
 
     def set_disk_id(self, disk_id: uuid.UUID) -> None:
         """Give the disk another identity. Raises the `OSError` of SetVirtualDiskInformation."""
@@ -80,10 +82,12 @@ class Settings(Asking):
         setting.VhdPhysicalSectorSize = size
         self._set(setting)
 
-    def _set(self, setting: structures.SET_VIRTUAL_DISK_INFO) -> None:
+    def _set(self, setting: structures.SET_VIRTUAL_DISK_INFO, parent: str | None = None) -> None:
         with self._lock:
             code = self._windows.virtdisk.SetVirtualDiskInformation(
                 self.handle, address_of(setting)
             )
         if code != constants.ERROR_SUCCESS:
-            raise windows_error(code, "SetVirtualDiskInformation", self._path)
+            raise self._error_of_two(
+                code, "SetVirtualDiskInformation", self._path, parent, alone=True
+            )

@@ -187,6 +187,9 @@ def test_create_differencing(driver: Driver) -> None:
         (lambda: VirtualDisk.create_fixed("a.img", 8 * MIB), r"must end in \.vhd"),
         (lambda: VirtualDisk.create_differencing("a", "b.vhdx"), r"must end in \.vhd"),
         (lambda: VirtualDisk.create_differencing("a.vhdx", ""), "is no path"),
+        (lambda: VirtualDisk.create_differencing("a.vhdx", "b.vhd"), "of a VHDX must be a VHDX"),
+        (lambda: VirtualDisk.create_differencing("a.vhd", "b.avhdx"), "of a VHD must be a VHD,"),
+        (lambda: VirtualDisk.create_differencing("a.vhd", "b.iso"), "of a VHD must be a VHD,"),
     ],
 )
 def test_create_refuses_what_windows_would_call_error_87_and_names_the_argument(
@@ -380,7 +383,9 @@ def test_the_parent_is_named_or_where_it_was_looked_for(driver: Driver) -> None:
         driver.parents, driver.parent_found = ["C:\\a.vhdx", ".\\a.vhdx"], False
         with pytest.raises(FileNotFoundError) as caught:
             print(disk.parent)
-    assert caught.value.__notes__[-1] == "Its parent was looked for at C:\\a.vhdx, .\\a.vhdx."
+    assert caught.value.filename == "C:\\a.vhdx"
+    said = "The parent of a.vhdx was looked for at C:\\a.vhdx, .\\a.vhdx."
+    assert caught.value.__notes__[-1] == said
 
 
 def test_a_disk_whose_parent_is_missing_says_where_it_was_looked_for(driver: Driver) -> None:
