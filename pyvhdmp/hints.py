@@ -129,6 +129,9 @@ _BY_FUNCTION: Final = {
         "to be replayed, for which it has to be opened once for writing. The event log "
         "Microsoft-Windows-VHDMP-Operational tells more."
     ),
+    ("OpenVirtualDisk", constants.ERROR_FILE_CORRUPT): (
+        "It is damaged, or no virtual disk of the format that its name says."
+    ),
     ("AttachVirtualDisk", constants.ERROR_ACCESS_DENIED): (
         _ELEVATION + " If it is one, the event log Microsoft-Windows-VHDMP-Operational tells more."
     ),

@@ -28,6 +28,7 @@ __all__ = [
     "absolute",
     "check_flags",
     "check_new_disk",
+    "check_new_name",
     "check_parent",
     "check_size",
     "create_parameters",
@@ -39,6 +40,9 @@ __all__ = [
 
 MAX_ULONG: Final = (1 << 32) - 1
 """ctypes drops what a field has no room for, and says nothing."""
+
+NAMES: Final = "a .vhd, .avhd, .vhdx, .avhdx, .vhds or .iso"
+"""What a virtual disk is by its name."""
 
 MIN_SIZE: Final = 3 << 20
 """The smallest virtual disk that Windows makes, in bytes."""
@@ -140,9 +144,14 @@ def _limits(path: str) -> _Limits:
     return limits
 
 
-def create_parameters(path: str, disk_id: uuid.UUID | None) -> CREATE_VIRTUAL_DISK_PARAMETERS:
-    """Return what every new disk has. Raises `InvalidInputError` for a name of no format."""
+def check_new_name(path: str) -> None:
+    """Raise `InvalidInputError` for a name of no format that a new disk can have."""
     _limits(path)
+
+
+def create_parameters(path: str, disk_id: uuid.UUID | None) -> CREATE_VIRTUAL_DISK_PARAMETERS:
+    """Return what every new disk has. Raises as `check_new_name` does."""
+    check_new_name(path)
     parameters = CREATE_VIRTUAL_DISK_PARAMETERS(Version=enums.CREATE_VIRTUAL_DISK_VERSION.VERSION_2)
     if disk_id is not None:
         parameters.Version2.UniqueId = GUID.of(disk_id)

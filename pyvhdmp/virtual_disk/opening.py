@@ -18,7 +18,7 @@ import os
 import uuid
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from pyvhdmp import files
 from pyvhdmp._win32 import Handle, Windows, constants, current
@@ -37,8 +37,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Opening"]
 
-
-Disk = TypeVar("Disk", bound="Opening")
+_NO_DISK: Final = (
+    constants.ERROR_NOT_SUPPORTED,
+    constants.ERROR_INVALID_PARAMETER,
+    constants.ERROR_FILE_CORRUPT,
+    constants.ERROR_VIRTDISK_PROVIDER_NOT_FOUND,
+    constants.ERROR_VIRTDISK_NOT_VIRTUAL_DISK,
+)
+"""What Windows says of a file that is no virtual disk, and of some that are."""
 
 
 class Opening(DiskHandle):
@@ -412,7 +418,10 @@ def _open_call(
         address_of(handle),
     )
     if code != constants.ERROR_SUCCESS:
-        raise windows_error(code, "OpenVirtualDisk", name)
+        error = windows_error(code, "OpenVirtualDisk", name)
+        if code in _NO_DISK and formats.format_of(name) is None:
+            error.add_note(f"A virtual disk is {formats.NAMES} by its name.")
+        raise error
     return Handle(handle.Value)
 
 

@@ -82,6 +82,27 @@ def test_without_vhdmp_a_fixed_vhd_is_made_all_the_same(vhdmp: SimulatedWindows,
     assert run("create", "b.vhd", "1M", "--type", "fixed").error.startswith("b.vhd: size must be")
 
 
+def test_without_vhdmp_a_dynamic_vhd_names_the_one_that_can_be_had(
+    vhdmp: SimulatedWindows, run: Run
+) -> None:
+    vhdmp.vhdmp = False
+    assert run("create", "a.vhd", "8M").error.endswith(
+        "(Windows error 120). --type fixed makes one that needs no driver."
+    )
+    vhdmp.files["base.vhd"] = b""
+    for arguments in (["a.vhdx", "8M"], ["a.vhd", "--parent", "base.vhd"]):
+        assert "--type fixed" not in run("create", *arguments).error
+
+
+@pytest.mark.parametrize("has_vhdmp", [True, False])
+def test_a_name_of_no_format_is_not_for_want_of_a_driver(
+    vhdmp: SimulatedWindows, run: Run, has_vhdmp: bool
+) -> None:
+    vhdmp.vhdmp = has_vhdmp
+    said = "a.img: the name of a new virtual disk must end in .vhd, "
+    assert run("create", "a.img", "8M").error.startswith(said)
+
+
 @pytest.mark.parametrize("code", [5, 1314])
 def test_without_the_right_a_fixed_vhd_is_made_all_the_same(
     vhdmp: SimulatedWindows, run: Run, code: int
