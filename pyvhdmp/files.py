@@ -43,9 +43,13 @@ _LONG_PATH: Final = 248
 
 def checked_path(path: str | os.PathLike[str]) -> str:
     """Return a path as text. Raises `TypeError` for bytes, `InvalidInputError` for a NUL in it."""
-    text = os.fspath(path)
+    text: str | None
+    try:
+        text = os.fspath(path)
+    except TypeError:
+        text = None
     if not isinstance(text, str):
-        raise TypeError(f"a path must be str or os.PathLike[str], not {type(text).__name__}")
+        raise TypeError(f"a path must be str or os.PathLike[str], not {type(path).__name__}")
     if not text or "\0" in text:
         raise InvalidInputError.because(f"{text!r} is no path")
     return text

@@ -14,7 +14,6 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-import operator
 import os
 import uuid
 from typing import TYPE_CHECKING, ClassVar
@@ -23,12 +22,14 @@ from pyvhdmp import files
 from pyvhdmp._win32 import Handle, constants, current
 from pyvhdmp._win32.structures import FILE_ZERO_DATA_STRUCT
 from pyvhdmp.buffers import PageBuffer
+from pyvhdmp.checks import identity, whole_number
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.base import Disk, UnmapBehavior
 from pyvhdmp.disk.probe import is_supported, takes_pages
 from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.overlapped import OverlappedFile
-from pyvhdmp.vhd import FOOTER_SIZE, SECTOR_SIZE, Footer
+from pyvhdmp.vhd import FOOTER_SIZE, SECTOR_SIZE, Footer, check_size
+from pyvhdmp.virtual_disk.formats import VirtualDiskFormat, format_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -189,12 +190,18 @@ def make_fixed_vhd(
 ) -> uuid.UUID:
     """Create a fixed .vhd of `size` bytes of zeros; return its identity. Needs no driver.
 
-    Give it a name that ends in .vhd: `open_disk` goes by the name. `disk_id`: its identity,
-    by default a new one. Raises `FileExistsError` if there is such a file, `InvalidInputError`
-    if `size` is no positive multiple of 512 or above 2040 GiB, and the `OSError` of Windows.
+    Give it a name that ends in .vhd: `open_disk` goes by the name. `size`: a multiple of 512,
+    up to 2040 GiB; Windows itself makes no disk of less than 3 MiB, and this does. `disk_id`:
+    its identity, by default a new one. Raises `FileExistsError` if there is such a file,
+    `InvalidInputError` for another size, or a name that stands for another format, and the
+    `OSError` of Windows.
     """
-    name, size = files.checked_path(path), operator.index(size)
-    Footer(size)  # refuses a wrong size before there is a file
+    name, size = files.checked_path(path), whole_number(size, "size")
+    if disk_id is not None:
+        identity(disk_id, "disk_id")
+    if format_of(name) not in (None, VirtualDiskFormat.VHD):
+        raise InvalidInputError.because("the name of a fixed VHD must end in .vhd", name)
+    check_size(size, name)
     image = NewImage(name, size, FixedVhdDisk, disk_id=disk_id)
     try:
         image.seal()

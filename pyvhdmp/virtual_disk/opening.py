@@ -91,12 +91,12 @@ class Opening(DiskHandle):
             )
         parameters = structures.OPEN_VIRTUAL_DISK_PARAMETERS(Version=version)
         if format is not VirtualDiskFormat.ISO:
-            parameters.Version2.GetInfoOnly = info_only
-            parameters.Version2.ReadOnly = read_only
+            parameters.Version2.GetInfoOnly = bool(info_only)
+            parameters.Version2.ReadOnly = bool(read_only)
             parameters.Version2.ResiliencyGuid = GUID.of(uuid.uuid4())
         if snapshot_id is not None:
             parameters.Version = enums.OPEN_VIRTUAL_DISK_VERSION.VERSION_3
-            parameters.Version3.SnapshotId = GUID.of(snapshot_id)
+            parameters.Version3.SnapshotId = formats.guid(snapshot_id, "snapshot_id")
         check_flags(flags, name)  # before Python's own flags cut them
         if cached_io:
             flags |= enums.OPEN_VIRTUAL_DISK_FLAG.CACHED_IO

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import uuid
 
@@ -11,10 +10,10 @@ from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_structures as structures
 from pyvhdmp._win32.memory import address_of
 from pyvhdmp._win32.virtdisk_enums import SET_VIRTUAL_DISK_INFO_VERSION as SETTING
-from pyvhdmp._win32.virtdisk_structures import GUID
+from pyvhdmp.checks import whole_number
 from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.virtual_disk.asking import Asking
-from pyvhdmp.virtual_disk.formats import MAX_ULONG, VirtualDiskFormat, absolute
+from pyvhdmp.virtual_disk.formats import MAX_ULONG, VirtualDiskFormat, absolute, guid
 
 __all__ = ["Settings"]
 
@@ -35,11 +34,11 @@ class Settings(Asking):
         setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.PARENT_PATH)
         if depth is None:
             setting.ParentFilePath = parent
-        elif not 1 <= operator.index(depth) <= MAX_ULONG:
+        elif not 1 <= whole_number(depth, "depth") <= MAX_ULONG:
             raise InvalidInputError.because(f"depth must be at least 1, not {depth}", self._path)
         else:
             setting.Version = SETTING.PARENT_PATH_WITH_DEPTH
-            setting.ParentPathWithDepthInfo.ChildDepth = operator.index(depth)
+            setting.ParentPathWithDepthInfo.ChildDepth = depth
             setting.ParentPathWithDepthInfo.ParentFilePath = parent
         self._set(setting, os.fspath(path))
 
@@ -47,7 +46,7 @@ class Settings(Asking):
         """Write both into a differencing VHDX, unchecked: where its parent is, and which id
         it has to have."""
         setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.PARENT_LOCATOR)
-        setting.ParentLocator.LinkageId = GUID.of(linkage_id)
+        setting.ParentLocator.LinkageId = guid(linkage_id, "linkage_id")
         setting.ParentLocator.ParentFilePath = files.checked_path(path)
         self._set(setting)
 
@@ -68,15 +67,15 @@ class Settings(Asking):
         """Give the disk another identity. Raises the `OSError` of SetVirtualDiskInformation."""
         if self.info.format is VirtualDiskFormat.VHD:
             setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.IDENTIFIER)
-            setting.UniqueIdentifier = GUID.of(disk_id)
+            setting.UniqueIdentifier = guid(disk_id, "disk_id")
         else:
             setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.VIRTUAL_DISK_ID)
-            setting.VirtualDiskId = GUID.of(disk_id)
+            setting.VirtualDiskId = guid(disk_id, "disk_id")
         self._set(setting)
 
     def set_physical_sector_size(self, size: int) -> None:
         """Set what the disk calls its physical sectors, 512 or 4096 bytes; in a VHDX only."""
-        if operator.index(size) not in (512, 4096):
+        if whole_number(size, "size") not in (512, 4096):
             raise InvalidInputError.because(f"size must be 512 or 4096, not {size}", self._path)
         setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.PHYSICAL_SECTOR_SIZE)
         setting.VhdPhysicalSectorSize = size

@@ -67,9 +67,22 @@ def test_make_fixed_vhd_never_overwrites(tmp_path: FilePath) -> None:
 @pytest.mark.parametrize("size", [0, -512, 1000, MAX_SIZE + 512])
 def test_make_fixed_vhd_refuses_a_size_and_leaves_no_file(tmp_path: FilePath, size: int) -> None:
     path = tmp_path / "new.vhd"
-    with pytest.raises(InvalidInputError, match="VHD"):
+    with pytest.raises(InvalidInputError, match=r"the size of a fixed VHD must be ") as caught:
         make_fixed_vhd(path, size)
+    assert caught.value.filename == str(path)
+    assert ("at least 512, not " in str(caught.value)) == (size < MAX_SIZE)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["new.vhdx", "new.AVHDX", "new.vhds", "new.iso"])
+def test_make_fixed_vhd_refuses_a_name_that_stands_for_something_else(
+    tmp_path: FilePath, name: str
+) -> None:
+    path = tmp_path / name
+    with pytest.raises(InvalidInputError, match=r"must end in \.vhd"):
+        make_fixed_vhd(path, SIZE)
+    assert not path.exists()
+    make_fixed_vhd(tmp_path / "new.partial", SIZE)
 
 
 def test_make_fixed_vhd_leaves_no_file_when_it_fails(tmp_path: FilePath) -> None:
