@@ -313,7 +313,8 @@ def test_a_raw_image_is_told_what_is_wanted_with_a_driver_or_without(
     arguments = [command, "raw.img", *(["8M"] if command == "resize" else [])]
     kinds = "a .vhd, .avhd, .vhdx, .avhdx, .vhds or .iso"
     error = run(*arguments).error
-    assert error.startswith("raw.img: The file is corrupt and unreadable (Windows error 1392). ")
+    assert error.startswith("raw.img: ")
+    assert "(Windows error 1392). " in error
     assert error.endswith(f". A virtual disk is {kinds} by its name.")
     vhdmp.vhdmp = False
     assert run(*arguments).error == f"raw.img: this wants a virtual disk: {kinds}"

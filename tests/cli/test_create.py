@@ -163,7 +163,7 @@ def test_force_replaces_what_is_there_and_only_a_whole_disk_does(
         (["a.vhdx", "--parent", "none.vhdx"], "none.vhdx: File not found (Windows error 2)"),
         (["a.vhdx", "--from", "none.vhdx"], "none.vhdx: File not found (Windows error 2)"),
         (["a.vhdx", "--from", "in.img"], "in.img: --from takes a virtual disk"),
-        (["a.vhdx", "--parent", "in.img"], "in.img: The file is corrupt and unreadable"),
+        (["a.vhdx", "--parent", "in.img"], "in.img: "),
         (["a.vhdx", "--parent", "A.VHDX"], "A.VHDX: "),
         (["none\\a.vhdx", "8M"], "none\\a.vhdx: Path not found (Windows error 3)"),
     ],
@@ -183,7 +183,9 @@ def test_a_parent_of_no_known_kind_is_not_for_want_of_a_driver(
     vhdmp.fail_next("CreateVirtualDisk", 0xC03A0014)
     vhdmp.fail_next("OpenVirtualDisk", 0xC03A0014, after=1)  # the first is the driver's proof
     error = run("create", "a.vhdx", "--parent", "in.img").error
-    assert error.startswith("in.img: Nothing here knows this kind of virtual disk (Windows error ")
+    assert error.startswith("in.img: ")
+    assert "(Windows error 0xC03A0014)" in error
+    assert "VHDMP" not in error
 
 
 def test_a_disk_is_not_made_over_what_it_is_made_from(vhdmp: SimulatedWindows, run: Run) -> None:
