@@ -60,7 +60,12 @@ class _Commands:
 
 def parse(arguments: list[str] | None) -> tuple[Command, argparse.Namespace]:
     """Return the command that is asked for, and its options. Exits as argparse does."""
-    parser = _Parser(prog="pyvhdmp", description=(pyvhdmp.__doc__ or "").split("\n")[0])
+    parser = _Parser(
+        prog="pyvhdmp",
+        description=(pyvhdmp.__doc__ or "").split("\n")[0],
+        epilog="Errors are one line on standard error, with --json too. Exit codes: 0 done, 1 "
+        "failed or different, 2 wrong usage, 130 interrupted.",
+    )
     parser.add_argument("--version", action="version", version=f"pyvhdmp {pyvhdmp.__version__}")
     commands = _Commands(parser)
     _add_create(commands)
@@ -274,7 +279,11 @@ def _add_images(commands: _Commands) -> None:
 
 
 def _add_json(parser: argparse.ArgumentParser, help: str) -> None:
-    parser.add_argument("--json", action="store_true", help=help)
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help=f"{help}; an error is one line on standard error all the same",
+    )
 
 
 def _add_type(parser: argparse._ActionsContainer, help: str) -> None:
