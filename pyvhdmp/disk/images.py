@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from pyvhdmp import files
@@ -25,6 +26,7 @@ from pyvhdmp.buffers import PageBuffer
 from pyvhdmp.checks import identity, whole_number
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.base import Disk, UnmapBehavior
+from pyvhdmp.disk.other_formats import check_raw
 from pyvhdmp.disk.probe import is_supported, takes_pages
 from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.overlapped import OverlappedFile
@@ -55,11 +57,22 @@ class _ImageDisk(Disk):
         Raises the `OSError` of CreateFileW, and `InvalidInputError` for a file that
         is no image of this kind, saying why.
         """
+        return cls._open_examined(path, cls._examine, read_only=read_only, port=port)
+
+    @classmethod
+    def _open_examined(
+        cls,
+        path: str | os.PathLike[str],
+        examine: Callable[[OverlappedFile, str, int], uuid.UUID | None],
+        *,
+        read_only: bool,
+        port: CompletionPort | None,
+    ) -> Self:
         name = files.checked_path(path)
         file, scatter = _open(name, constants.OPEN_EXISTING, read_only=read_only, port=port)
         try:
             file_size = files.file_size(file.port.windows, file.handle)
-            disk_id = cls._examine(file, name, file_size)
+            disk_id = examine(file, name, file_size)
             return cls._over(
                 file, scatter, name, file_size - cls._trailer, disk_id, read_only=read_only
             )
@@ -100,6 +113,25 @@ class RawDisk(_ImageDisk):
     """A raw image: the file is the disk, sector by sector of 512 bytes."""
 
     disk_type: ClassVar[str] = "raw"
+
+    @classmethod
+    def open_unless_other(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        read_only: bool = False,
+        port: CompletionPort | None = None,
+    ) -> Self:
+        """Open what only its name says is a raw image, and refuse what is of another format.
+
+        Raises as `open` does.
+        """
+        return cls._open_examined(path, cls._examine_content, read_only=read_only, port=port)
+
+    @classmethod
+    def _examine_content(cls, file: OverlappedFile, path: str, file_size: int) -> None:
+        cls._examine(file, path, file_size)
+        check_raw(_sector(file, 0), _sector(file, file_size - SECTOR_SIZE), path)
 
     @classmethod
     def _examine(cls, file: OverlappedFile, path: str, file_size: int) -> None:
@@ -264,6 +296,16 @@ def _open(
             files.discard_file(windows, path)
         raise
     return file, False
+
+
+def _sector(file: OverlappedFile, offset: int) -> bytes:
+    """Return a sector, or nothing: what cannot be read can be opened all the same."""
+    buffer = PageBuffer(SECTOR_SIZE)
+    try:
+        length = file.read_at(buffer, offset).result()
+    except OSError:
+        return b""
+    return buffer[:length]
 
 
 def _probe_unbuffered(file: OverlappedFile) -> bool:

@@ -100,9 +100,9 @@ def open_disk(
 
     `backend`: "vhdmp", "fixed-vhd", "raw", or "auto", which goes by the name: a .vhd, .avhd,
     .vhdx, .avhdx or .vhds is opened through Windows' VHDMP driver, and anything else is a
-    raw image. Where this Windows has no VHDMP, or the process not the rights to use it, a
-    fixed .vhd is opened directly, and the others are refused. `port`: the completion port
-    to use.
+    raw image, which must not begin or end as another format does. Where this Windows has no
+    VHDMP, or the process not the rights to use it, a fixed .vhd is opened directly, and the
+    others are refused. `port`: the completion port to use.
 
     Raises `FileNotFoundError`, `PermissionError` and any other `OSError` that Windows
     reports; `InvalidInputError` for a file that is not what it should be, or that wants the
@@ -113,7 +113,7 @@ def open_disk(
         suffix = _suffix(name)
         if suffix == ".vhd" or suffix in _VHDMP_ONLY:
             return _open_virtual(name, suffix, read_only=read_only, port=port)
-        return RawDisk.open(name, read_only=read_only, port=port)
+        return RawDisk.open_unless_other(name, read_only=read_only, port=port)
     if backend == "vhdmp":
         return VhdmpDisk.open(name, read_only=read_only, port=port)
     if backend == "fixed-vhd":

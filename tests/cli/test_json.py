@@ -31,7 +31,6 @@ def test_an_error_is_the_same_line_and_standard_output_is_empty(
     assert run(*command, "--json").error == run(*command).error  # which look at standard output
 
 
-@pytest.mark.usefixtures("vhdmp")
 def test_what_differs_is_a_result(run: Run, vhdmp: SimulatedWindows) -> None:
     vhdmp.files["a.img"], vhdmp.files["b.img"] = bytes(MIB), b"\x01" * MIB
     done = run("compare", "a.img", "b.img", "--json")
