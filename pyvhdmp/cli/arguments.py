@@ -98,7 +98,8 @@ def _add_create(commands: _Commands) -> None:
         metavar="SIZE",
         nargs="?",
         type=_size,
-        help="its size, such as 512M or 10GiB; with --from, the source's if it is left out",
+        help="its size, such as 512M or 10GiB, at least 3M; with --from, the source's if it is "
+        "left out",
     )
     _add_type(parser, "how its file holds the content (default dynamic, which grows with use)")
     made_from = parser.add_mutually_exclusive_group()
@@ -193,7 +194,9 @@ def _add_changes(commands: _Commands) -> None:
         "disk.vhdx 20G",
     )
     parser.add_argument("path", metavar="PATH", help="the virtual disk")
-    parser.add_argument("size", metavar="SIZE", nargs="?", type=_size, help="such as 512M or 10GiB")
+    parser.add_argument(
+        "size", metavar="SIZE", nargs="?", type=_size, help="such as 512M or 10GiB, at least 3M"
+    )
     parser.add_argument(
         "--smallest", action="store_true", help="make it as small as its partitions allow"
     )

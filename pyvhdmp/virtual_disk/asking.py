@@ -46,8 +46,9 @@ class Asking(Opening):
     def chain(self) -> tuple[VirtualDiskInfo, ...]:
         """This disk, its parent, the parent's parent, and so on to the one without.
 
-        Each is opened for that, only to ask. A parent that is missing ends the chain with a
-        disk that has `parent_candidates`.
+        The first has the `path` that the disk was opened by, the others the whole paths that
+        Windows knows them by. Each is opened for that, only to ask. A parent that is missing
+        ends the chain with a disk that has `parent_candidates`.
         """
         chain = [self.info]
         while (parent := chain[-1].parent_path) is not None:
