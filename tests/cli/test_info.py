@@ -141,3 +141,13 @@ def test_an_image_of_another_format_than_its_name_says_is_not_taken_for_a_raw_on
     said = "a.img: no raw image: this is a VHDX, and has to have a name that ends in .vhdx"
     assert run(*command).error.startswith(said)
     assert list(vhdmp.files) == ["C:\\a.img"]
+
+
+@pytest.mark.parametrize("has_vhdmp", [True, False])
+def test_an_iso_is_one_with_a_driver_or_without(
+    vhdmp: SimulatedWindows, run: Run, has_vhdmp: bool
+) -> None:
+    vhdmp.files["a.iso"] = bytes(MIB)
+    vhdmp.vhdmp = has_vhdmp
+    facts = run("info", "a.iso", "--json").json
+    assert (facts["format"], facts["size"]) == ("iso", MIB)

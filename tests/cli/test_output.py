@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import pytest
 
 from pyvhdmp import InvalidInputError, hints
 from pyvhdmp._win32 import constants
+from pyvhdmp.cli import run
 from pyvhdmp.cli.output import _HERE, describe
 from pyvhdmp.errors import windows_error
+from pyvhdmp.testing import SimulatedWindows
 
 
 @pytest.mark.parametrize("code", [32, 0xC03A001A, 0xC03A0025, 0xC03A7777])
@@ -39,3 +44,18 @@ def test_names_of_parameters_are_whole_words() -> None:
     error = InvalidInputError.because("physical_sector_size must not be below sector_size")
     assert describe(error) == "--physical-sector-size must not be below --sector-size"
     assert describe(InvalidInputError.because("subsector_size")) == "subsector_size"
+
+
+@pytest.mark.parametrize(("name", "code"), [("ł.img", 0), ("no ł.img", 1)])
+def test_names_that_a_pipe_has_no_letters_for_are_shown_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, name: str, code: int
+) -> None:
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding="cp1252") for _ in range(2)]
+    monkeypatch.setattr(sys, "stdout", streams[0])
+    monkeypatch.setattr(sys, "stderr", streams[1])
+    monkeypatch.setattr(sys, "argv", ["pyvhdmp", "info", name])
+    with SimulatedWindows() as windows:
+        windows.files["ł.img"] = bytes(4096)
+        assert run() == code
+    streams[code].seek(0)
+    assert name.replace("ł", "\\u0142") in streams[code].read()
