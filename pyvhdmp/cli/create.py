@@ -66,6 +66,11 @@ def create(options: argparse.Namespace) -> int:
     made_from = options.parent if options.parent is not None else options.source
     if made_from is not None and not made_from.startswith(_DEVICES):
         files.check_exists(current(), files.checked_path(made_from))
+        if options.source is not None and format_of(options.source) is None:
+            raise InvalidInputError.because(
+                "--from takes a virtual disk, or an attached one; copy takes raw images, too",
+                options.source,
+            )
     with making("create", path), ProgressLine() as progress:
         check_target(path, partial, force=options.force, source=made_from)
         with replacing(path, partial, force=options.force):
@@ -101,7 +106,7 @@ def _make(options: argparse.Namespace, path: str, partial: str, progress: Progre
         elif options.source is not None:
             VirtualDisk.begin_create_from(
                 partial,
-                _checked_source(options.source),
+                options.source,
                 disk_type=disk_type,
                 size=options.size or 0,
                 block_size=options.block_size,
@@ -124,14 +129,6 @@ def _sector_sizes(options: argparse.Namespace) -> dict[str, int]:
         "sector_size": options.sector_size or 512,
         "physical_sector_size": options.physical_sector_size or 0,
     }
-
-
-def _checked_source(source: str) -> str:
-    if format_of(files.checked_path(source)) is None and not source.startswith(_DEVICES):
-        raise InvalidInputError.because(
-            "--from takes a virtual disk, or an attached one; copy takes raw images, too", source
-        )
-    return source
 
 
 def _make_fixed(options: argparse.Namespace, partial: str, progress: ProgressLine) -> None:

@@ -99,8 +99,11 @@ def test_a_name_of_no_format_is_not_for_want_of_a_driver(
     vhdmp: SimulatedWindows, run: Run, has_vhdmp: bool
 ) -> None:
     vhdmp.vhdmp = has_vhdmp
+    vhdmp.files["in.img"] = bytes(MIB)
     said = "a.img: the name of a new virtual disk must end in .vhd, "
     assert run("create", "a.img", "8M").error.startswith(said)
+    error = run("create", "a.vhd", "--from", "in.img").error
+    assert error.startswith("in.img: --from takes a virtual disk")
 
 
 @pytest.mark.parametrize("code", [5, 1314])
