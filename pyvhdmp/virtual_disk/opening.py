@@ -45,6 +45,13 @@ _NO_DISK: Final = (
     constants.ERROR_VIRTDISK_NOT_VIRTUAL_DISK,
 )
 """What Windows says of a file that is no virtual disk, and of some that are."""
+_OF_A_NEW_FILE: Final = (
+    constants.ERROR_FILE_EXISTS,
+    constants.ERROR_DISK_FULL,
+    constants.ERROR_ALREADY_EXISTS,
+    constants.ERROR_OPERATION_ABORTED,
+)
+"""What it says of no other one."""
 
 
 class Opening(DiskHandle):
@@ -381,7 +388,7 @@ class Opening(DiskHandle):
         `size`: to be at least that of the other, or 0.
         """
         error = windows_error(code, function, name)
-        if other is None or other.startswith("\\\\.\\"):  # a device
+        if other is None or code in _OF_A_NEW_FILE or other.startswith("\\\\.\\"):  # a device
             return error
         is_unclear = code == constants.ERROR_INVALID_PARAMETER
         try:
