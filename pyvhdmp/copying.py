@@ -32,7 +32,7 @@ from pyvhdmp.disk import (
 from pyvhdmp.errors import DiskError, InvalidInputError
 from pyvhdmp.pipeline import Compare, Copy, CopyDifferences
 from pyvhdmp.replacing import check_target, partial_name, replacing
-from pyvhdmp.vhd import Footer
+from pyvhdmp.vhd import check_size
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskType
 from pyvhdmp.virtual_disk.formats import check_new_disk
 
@@ -123,7 +123,7 @@ def copy_image(
             )
         else:
             if kind is FixedVhdDisk:
-                Footer(size)  # refuses what no VHD can hold
+                check_size(size, target)
             image = NewImage(partial, size, kind, overwrite=True, port=port)
         try:
             copy = _copy(source_disk, image.disk, parent, queue_depth, io_size)

@@ -65,18 +65,22 @@ class MediumError(DiskError):
     """The device could not read or write its medium; `winerror` says how."""
 
 
-_MEDIUM_CODES: Final = frozenset(
-    {
-        constants.ERROR_CRC,
-        constants.ERROR_SECTOR_NOT_FOUND,
-        constants.ERROR_IO_DEVICE,
-        constants.ERROR_DISK_CORRUPT,
-    }
-)
+# What a code is beyond what Python makes of it.
+_KINDS: Final[dict[int, type[OSError]]] = {
+    constants.ERROR_CRC: MediumError,
+    constants.ERROR_SECTOR_NOT_FOUND: MediumError,
+    constants.ERROR_IO_DEVICE: MediumError,
+    constants.ERROR_DISK_CORRUPT: MediumError,
+    constants.ERROR_VHD_PARENT_VHD_NOT_FOUND: FileNotFoundError,
+    constants.ERROR_VHD_PARENT_VHD_ACCESS_DENIED: PermissionError,
+}
 
 # CPython knows which errno a Windows code is only on Windows. These are its
-# choices (PC/errmap.h) for the codes a stand-in is likely to return elsewhere.
+# choices (PC/errmap.h) for the codes a stand-in is likely to return elsewhere; but it
+# knows none of those of virtual disks.
 _ERRNO: Final = {
+    constants.ERROR_VHD_PARENT_VHD_NOT_FOUND: errno.ENOENT,
+    constants.ERROR_VHD_PARENT_VHD_ACCESS_DENIED: errno.EACCES,
     constants.ERROR_FILE_NOT_FOUND: errno.ENOENT,
     constants.ERROR_PATH_NOT_FOUND: errno.ENOENT,
     constants.ERROR_ACCESS_DENIED: errno.EACCES,
@@ -104,12 +108,13 @@ def windows_error(
 ) -> OSError:
     """Return the exception for a Win32 code that `function` failed with. `where`: for its note."""
     assert code != constants.ERROR_SUCCESS, f"{function} did not fail"
-    kind = MediumError if code in _MEDIUM_CODES else OSError
+    kind = _KINDS.get(code, OSError)
     if sys.platform == "win32":
         # OSError takes a C long, which is signed, and would keep it so: 0xC03A001A has to
         # go in as a negative number, and to be put right afterwards.
         error = kind(None, format_message(code), filename, code - (code >> 31 << 32))
         error.winerror = code
+        error.errno = _ERRNO.get(code, error.errno)
     else:
         error = kind(_ERRNO.get(code, errno.EINVAL), format_message(code), filename)
         error.__dict__["winerror"] = code  # which OSError has only on Windows

@@ -16,7 +16,7 @@ from pyvhdmp._win32 import Handle, Windows, constants
 from pyvhdmp._win32.memory import wide_text
 from pyvhdmp._win32.structures import LARGE_INTEGER_STRUCT, WCHAR_SIZE
 from pyvhdmp.buffers import PAGE_SIZE, Block
-from pyvhdmp.errors import InvalidInputError, last_error, windows_error
+from pyvhdmp.errors import InvalidInputError, code_text, last_error, windows_error
 
 __all__ = [
     "check_exists",
@@ -43,9 +43,13 @@ _LONG_PATH: Final = 248
 
 def checked_path(path: str | os.PathLike[str]) -> str:
     """Return a path as text. Raises `TypeError` for bytes, `InvalidInputError` for a NUL in it."""
-    text = os.fspath(path)
+    text: str | None
+    try:
+        text = os.fspath(path)
+    except TypeError:
+        text = None
     if not isinstance(text, str):
-        raise TypeError(f"a path must be str or os.PathLike[str], not {type(text).__name__}")
+        raise TypeError(f"a path must be str or os.PathLike[str], not {type(path).__name__}")
     if not text or "\0" in text:
         raise InvalidInputError.because(f"{text!r} is no path")
     return text
@@ -192,4 +196,4 @@ def discard_file(windows: Windows, path: str) -> None:
     if not windows.kernel32.DeleteFileW(extended(windows, path)):
         code = windows.get_last_error()
         if code != constants.ERROR_FILE_NOT_FOUND:
-            _logger.warning("%s was left behind: DeleteFileW failed, %d", path, code)
+            _logger.warning("%s was left behind: DeleteFileW failed, %s", path, code_text(code))

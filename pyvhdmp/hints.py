@@ -6,6 +6,7 @@ search the web for. A hint never repeats what Windows says, and says what was ru
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from pyvhdmp._win32 import constants
@@ -22,8 +23,9 @@ _TOO_LONG: Final = "Windows' answer is longer than what this package will make r
 
 _BY_CODE: Final = {
     constants.ERROR_SHARING_VIOLATION: (
-        "It is open elsewhere, in a VM, another program or this one. Who opens a disk for "
-        "writing has it alone; any number can have it open read-only."
+        "It is open elsewhere, in a VM, another program or this one, or attached, which "
+        "`pyvhdmp detach PATH` ends. Who opens a disk for writing has it alone; any number can "
+        "have it open read-only."
     ),
     constants.ERROR_FILE_SYSTEM_LIMITATION: (
         "The file system that holds it is not up to this; exFAT and this computer's own shares "
@@ -34,8 +36,8 @@ _BY_CODE: Final = {
         "This Windows has no driver for virtual disks of that format, or it is not running."
     ),
     constants.ERROR_VHD_PARENT_VHD_NOT_FOUND: (
-        "It holds differences to a parent that is not where it was: put the parent back, or open "
-        "the disk without parents to ask where it is looked for."
+        "It holds differences to a parent that is not where it was: put the parent back, or say "
+        "where it is now, with set_parent of VirtualDisk."
     ),
     constants.ERROR_VHD_CHILD_PARENT_ID_MISMATCH: (
         "The parent is not the disk that it was made from, or has been replaced since."
@@ -48,8 +50,8 @@ _BY_CODE: Final = {
     ),
     constants.ERROR_VHD_INVALID_TYPE: "A disk of this type has no such thing, or cannot do this.",
     constants.ERROR_VHD_RESIZE_WOULD_TRUNCATE_DATA: (
-        "A partition lies there: smallest_safe_size tells what is needed, and allow_unsafe "
-        "cuts it off all the same."
+        "A partition lies there: smallest_safe_size tells what is needed, and "
+        "allow_unsafe=True cuts it off all the same."
     ),
     constants.ERROR_VHD_ALREADY_AT_OR_BELOW_MINIMUM_VIRTUAL_SIZE: (
         "It is as small as its partitions allow."
@@ -123,19 +125,76 @@ _PARAMETERS: Final = {
     ),
     "RawSCSIVirtualDisk": "The disk is to be attached, and the command one that it knows.",
 }
+
+_METADATA: Final = (
+    "DeleteVirtualDiskMetadata",
+    "EnumerateVirtualDiskMetadata",
+    "GetVirtualDiskMetadata",
+    "SetVirtualDiskMetadata",
+)
+_SNAPSHOTS: Final = (
+    "ApplySnapshotVhdSet",
+    "DeleteSnapshotVhdSet",
+    "ModifyVhdSet",
+    "TakeSnapshotVhdSet",
+)
+_CHANGES: Final = (
+    "AddVirtualDiskParent",
+    "BreakMirrorVirtualDisk",
+    "CompactVirtualDisk",
+    "CompleteForkVirtualDisk",
+    "ExpandVirtualDisk",
+    "ForkVirtualDisk",
+    "MergeVirtualDisk",
+    "MirrorVirtualDisk",
+    "RawSCSIVirtualDisk",
+    "ResizeVirtualDisk",
+    "SetVirtualDiskInformation",
+    *_METADATA,
+    *_SNAPSHOTS,
+)
+_FORMATS: Final = ("GetVirtualDiskInformation", "SetVirtualDiskInformation")
+
+
+def _of_each(functions: Iterable[str], code: int, hint: str) -> dict[tuple[str, int], str]:
+    return {(function, code): hint for function in functions}
+
+
 _BY_FUNCTION: Final = {
     ("OpenVirtualDisk", constants.ERROR_ACCESS_DENIED): (
         "If the rights to the file are in order: a VHDX that was not closed cleanly has a log "
         "to be replayed, for which it has to be opened once for writing. The event log "
         "Microsoft-Windows-VHDMP-Operational tells more."
     ),
+    ("OpenVirtualDisk", constants.ERROR_FILE_CORRUPT): (
+        "It is damaged, or no virtual disk of the format that its name says."
+    ),
     ("AttachVirtualDisk", constants.ERROR_ACCESS_DENIED): (
         _ELEVATION + " If it is one, the event log Microsoft-Windows-VHDMP-Operational tells more."
     ),
     ("DetachVirtualDisk", constants.ERROR_NOT_READY): "The disk was not attached.",
-    ("GetVirtualDiskPhysicalPath", constants.ERROR_NOT_READY): "The disk is not attached.",
+    ("GetVirtualDiskPhysicalPath", constants.ERROR_NOT_READY): (
+        "The disk is not attached, or attached raw (attach_raw), and so no device of this machine."
+    ),
     ("RawSCSIVirtualDisk", constants.ERROR_NOT_READY): "The disk is not attached.",
-} | {(function, constants.ERROR_INVALID_PARAMETER): hint for function, hint in _PARAMETERS.items()}
+    **{(name, constants.ERROR_INVALID_PARAMETER): hint for name, hint in _PARAMETERS.items()},
+    **{(name, constants.ERROR_NOT_SUPPORTED): _PARAMETERS[name] for name in _FORMATS},
+    **_of_each(_METADATA, constants.ERROR_NOT_SUPPORTED, "Only a VHDX has metadata."),
+    **_of_each(
+        _SNAPSHOTS, constants.ERROR_NOT_SUPPORTED, "Only a VHD set, a .vhds, has snapshots."
+    ),
+    **_of_each(
+        ("OpenVirtualDisk", *_SNAPSHOTS),
+        constants.ERROR_NOT_FOUND,
+        "The VHD set has no snapshot of that id.",
+    ),
+    **_of_each(
+        _CHANGES,
+        constants.ERROR_ACCESS_DENIED,
+        "A disk that was opened read-only, or only to ask about it (read_only, info_only, "
+        "open_attached), cannot be changed, and an ISO image never.",
+    ),
+}
 
 
 def hint_for(function: str, code: int) -> str | None:

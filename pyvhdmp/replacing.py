@@ -85,7 +85,7 @@ def check_target(target: str, partial: str, *, force: bool, source: str | None =
         raise IsADirectoryError(errno.EISDIR, "Is a directory", target)
     if not force:
         error = windows_error(constants.ERROR_FILE_EXISTS, _CHECK, target)
-        error.add_note("With force it would be replaced.")
+        error.add_note("With force=True it would be replaced.")
         raise error
     if attributes & constants.FILE_ATTRIBUTE_READONLY:
         error = windows_error(constants.ERROR_ACCESS_DENIED, _CHECK, target)

@@ -21,7 +21,15 @@ from typing import Final, NamedTuple, Self
 
 from pyvhdmp.errors import InvalidInputError
 
-__all__ = ["FOOTER_SIZE", "MAX_SIZE", "SECTOR_SIZE", "Footer", "Geometry", "NotFixedError"]
+__all__ = [
+    "FOOTER_SIZE",
+    "MAX_SIZE",
+    "SECTOR_SIZE",
+    "Footer",
+    "Geometry",
+    "NotFixedError",
+    "check_size",
+]
 
 FOOTER_SIZE: Final = 512
 SECTOR_SIZE: Final = 512
@@ -98,6 +106,19 @@ class Geometry(NamedTuple):
         return cls(tracks // heads, heads, per_track)
 
 
+def check_size(size: int, filename: str | None = None) -> None:
+    """Raise `InvalidInputError` for a size that no fixed VHD has."""
+    if size < SECTOR_SIZE or size % SECTOR_SIZE:
+        problem = f"a multiple of {SECTOR_SIZE} bytes, and at least {SECTOR_SIZE}"
+    elif size > MAX_SIZE:
+        problem = f"at most {MAX_SIZE} bytes (2040 GiB)"
+    else:
+        return
+    raise InvalidInputError.because(
+        f"the size of a fixed VHD must be {problem}, not {size}", filename
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Footer:
     """What the footer of a fixed VHD says. `size` is the payload in bytes."""
@@ -108,14 +129,7 @@ class Footer:
     creator: bytes = _CREATOR
 
     def __post_init__(self) -> None:
-        if self.size <= 0 or self.size % SECTOR_SIZE:
-            raise InvalidInputError.because(
-                f"a VHD's size must be a positive multiple of {SECTOR_SIZE} bytes, not {self.size}"
-            )
-        if self.size > MAX_SIZE:
-            raise InvalidInputError.because(
-                f"a VHD holds at most {MAX_SIZE} bytes (2040 GiB), not {self.size}"
-            )
+        check_size(self.size)
 
     def pack(self) -> bytes:
         """Return the 512 bytes that end the file."""

@@ -26,6 +26,8 @@ from tests.support import windows
         (constants.ERROR_CRC, pyvhdmp.MediumError),
         (constants.ERROR_IO_DEVICE, pyvhdmp.MediumError),
         (constants.ERROR_INVALID_PARAMETER, OSError),
+        (constants.ERROR_VHD_PARENT_VHD_NOT_FOUND, FileNotFoundError),
+        (constants.ERROR_VHD_PARENT_VHD_ACCESS_DENIED, PermissionError),
     ],
 )
 def test_a_code_becomes_the_exception_that_it_stands_for(code: int, kind: type[OSError]) -> None:
@@ -36,8 +38,23 @@ def test_a_code_becomes_the_exception_that_it_stands_for(code: int, kind: type[O
     assert "ReadFile" in error.__notes__[0]
 
 
-def test_a_full_disk_has_its_errno() -> None:
-    assert windows_error(constants.ERROR_DISK_FULL, "WriteFile").errno == errno.ENOSPC
+@pytest.mark.parametrize(
+    ("code", "number"),
+    [
+        (constants.ERROR_DISK_FULL, errno.ENOSPC),
+        (constants.ERROR_VHD_PARENT_VHD_NOT_FOUND, errno.ENOENT),
+        (constants.ERROR_VHD_PARENT_VHD_ACCESS_DENIED, errno.EACCES),
+    ],
+)
+def test_a_code_has_the_errno_of_what_it_becomes(code: int, number: int) -> None:
+    assert windows_error(code, "WriteFile").errno == number
+
+
+@pytest.mark.parametrize("code", [49999, 0xC03A7777])
+def test_the_text_of_an_unknown_code_does_not_repeat_the_code(code: int) -> None:
+    text = str(windows_error(code, "ReadFile").strerror)
+    assert text
+    assert not any(form in text.upper() for form in (str(code), f"{code:X}"))
 
 
 def test_a_sharing_violation_says_what_to_do() -> None:
@@ -67,6 +84,16 @@ def test_a_code_above_int_max_stays_as_people_write_it(code: int) -> None:
         ("AttachVirtualDisk", 87, "version 1"),
         ("DetachVirtualDisk", 21, "was not attached"),
         ("OpenVirtualDisk", 665, "exFAT"),
+        ("OpenVirtualDisk", 32, "or attached, which `pyvhdmp detach PATH` ends"),
+        ("GetVirtualDiskPhysicalPath", 21, "attached raw"),
+        ("OpenVirtualDisk", 1168, "no snapshot of that id"),
+        ("ApplySnapshotVhdSet", 1168, "no snapshot of that id"),
+        ("TakeSnapshotVhdSet", 50, "Only a VHD set"),
+        ("TakeSnapshotVhdSet", 5, "opened read-only, or only to ask"),
+        ("ResizeVirtualDisk", 5, "opened read-only, or only to ask"),
+        ("SetVirtualDiskMetadata", 5, "opened read-only, or only to ask"),
+        ("SetVirtualDiskMetadata", 50, "Only a VHDX"),
+        ("SetVirtualDiskInformation", 50, "of this format"),
         ("OpenVirtualDisk", 0xC03A000D, "parent"),
         ("OpenVirtualDisk", 0xC03A001A, "compressed, encrypted or sparse"),
     ],

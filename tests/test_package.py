@@ -34,7 +34,7 @@ LAYERS = [
     ["slots"],
     ["buffers"],
     ["errors"],
-    ["hints"],
+    ["checks", "hints"],
     ["_win32"],
 ]
 LEVEL = {name: level for level, names in enumerate(reversed(LAYERS)) for name in names}

@@ -109,8 +109,8 @@ def test_random_bytes_are_refused_cleanly(raw: bytes, size: int) -> None:
         (changed(60, ">I", 7), SIZE + 512, "unknown VHD disk type 7"),
         (FOOTER.pack(), SIZE, "truncated VHD: its footer says 8388608 bytes"),
         (FOOTER.pack(), SIZE + 1024, "damaged VHD: its footer says 8388608 bytes"),
-        (changed(48, ">Q", 0), 512, "damaged VHD footer: a VHD's size must be"),
-        (changed(48, ">Q", 2**63), 2**63 + 512, "a VHD holds at most"),
+        (changed(48, ">Q", 0), 512, "damaged VHD footer: the size of a fixed VHD must be"),
+        (changed(48, ">Q", 2**63), 2**63 + 512, "the size of a fixed VHD must be at most"),
     ],
 )
 def test_each_reason_to_refuse_a_footer_is_named(raw: bytes, file_size: int, reason: str) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from pyvhdmp._win32 import constants
 
+_NO_TEXT: Final = "<no description>"  # what ctypes says then
 _TEXTS: Final = {
     constants.ERROR_INVALID_FUNCTION: "Incorrect function",
     constants.ERROR_FILE_NOT_FOUND: "File not found",
@@ -51,9 +52,9 @@ _TEXTS: Final = {
 
 
 def format_message(code: int) -> str:
-    """Return the text of a Win32 code."""
+    """Return the text of a Win32 code, without the code, which whoever shows it adds."""
     if sys.platform == "win32":
-        return ctypes.FormatError(code - (code >> 31 << 32)).strip()  # it takes a signed number
-    return _TEXTS.get(
-        code, f"Windows error {code:#x}" if code > 0xFFFF else f"Windows error {code}"
-    )
+        text = ctypes.FormatError(code - (code >> 31 << 32)).strip()  # it takes a signed number
+        if text != _NO_TEXT:
+            return text
+    return _TEXTS.get(code, "An error that has no text here")

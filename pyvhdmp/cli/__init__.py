@@ -3,7 +3,8 @@
 Rules:
 
 1. Standard output has the result, as text or with ``--json`` as one JSON object;
-   standard error has progress, on a terminal only, and errors, one line each.
+   standard error has progress, on a terminal only, and errors, one line each, with
+   ``--json`` too: standard output then is empty.
 2. Exit codes: 0 done, 1 failed (or the images differ), 2 wrong usage, 130 interrupted.
 3. Ctrl+C cancels what the kernel is doing, and one line tells what state the disk is in.
 

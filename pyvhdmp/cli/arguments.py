@@ -62,7 +62,12 @@ class _Commands:
 
 def parse(arguments: list[str] | None) -> tuple[Command, argparse.Namespace]:
     """Return the command that is asked for, and its options. Exits as argparse does."""
-    parser = _Parser(prog="pyvhdmp", description=(pyvhdmp.__doc__ or "").split("\n")[0])
+    parser = _Parser(
+        prog="pyvhdmp",
+        description=(pyvhdmp.__doc__ or "").split("\n")[0],
+        epilog="Errors are one line on standard error, with --json too. Exit codes: 0 done, 1 "
+        "failed or different, 2 wrong usage, 130 interrupted.",
+    )
     parser.add_argument("--version", action="version", version=f"pyvhdmp {pyvhdmp.__version__}")
     commands = _Commands(parser)
     _add_create(commands)
@@ -96,7 +101,8 @@ def _add_create(commands: _Commands) -> None:
         metavar="SIZE",
         nargs="?",
         type=_size,
-        help="its size, such as 512M or 10GiB; with --from, the source's if it is left out",
+        help="its size, such as 512M or 10GiB, at least 3M; with --from, the source's if it is "
+        "left out",
     )
     _add_type(parser, "how its file holds the content (default dynamic, which grows with use)")
     made_from = parser.add_mutually_exclusive_group()
@@ -191,7 +197,9 @@ def _add_changes(commands: _Commands) -> None:
         "disk.vhdx 20G",
     )
     parser.add_argument("path", metavar="PATH", help="the virtual disk")
-    parser.add_argument("size", metavar="SIZE", nargs="?", type=_size, help="such as 512M or 10GiB")
+    parser.add_argument(
+        "size", metavar="SIZE", nargs="?", type=_size, help="such as 512M or 10GiB, at least 3M"
+    )
     parser.add_argument(
         "--smallest", action="store_true", help="make it as small as its partitions allow"
     )
@@ -371,7 +379,11 @@ def _add_bench(commands: _Commands) -> None:
 
 
 def _add_json(parser: argparse.ArgumentParser, help: str) -> None:
-    parser.add_argument("--json", action="store_true", help=help)
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help=f"{help}; an error is one line on standard error all the same",
+    )
 
 
 def _add_type(parser: argparse._ActionsContainer, help: str) -> None:

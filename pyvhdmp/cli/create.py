@@ -28,7 +28,7 @@ from pyvhdmp.disk import (
 from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.replacing import check_target, partial_name, replacing
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskFormat, VirtualDiskType
-from pyvhdmp.virtual_disk.formats import check_new_disk, format_of
+from pyvhdmp.virtual_disk.formats import check_new_disk, check_new_name, format_of
 
 __all__ = ["create", "wrong_usage"]
 
@@ -61,10 +61,16 @@ def create(options: argparse.Namespace) -> int:
     path = files.checked_path(options.path)
     if format_of(path) is VirtualDiskFormat.VHD_SET:
         raise InvalidInputError.because("a VHD set is several files, and not made here", path)
+    check_new_name(path)
     partial = partial_name(path, by_vhdmp=True)
     made_from = options.parent if options.parent is not None else options.source
     if made_from is not None and not made_from.startswith(_DEVICES):
         files.check_exists(current(), files.checked_path(made_from))
+        if options.source is not None and format_of(options.source) is None:
+            raise InvalidInputError.because(
+                "--from takes a virtual disk, or an attached one; copy takes raw images, too",
+                options.source,
+            )
     with making("create", path), ProgressLine() as progress:
         check_target(path, partial, force=options.force, source=made_from)
         with replacing(path, partial, force=options.force):
@@ -90,7 +96,9 @@ def _make(options: argparse.Namespace, path: str, partial: str, progress: Progre
         _make_fixed_vhd(options, path, partial, progress)
         return
     kind = "differencing" if options.parent is not None else disk_type.value
-    with wanting_vhdmp(path, kind, absent=partial):
+    can_be_fixed = is_blank and format_of(path) is VirtualDiskFormat.VHD
+    way_out = "--type fixed makes one that needs no driver." if can_be_fixed else None
+    with wanting_vhdmp(path, kind, absent=partial, way_out=way_out):
         if options.parent is not None:
             VirtualDisk.create_differencing(
                 partial, options.parent, block_size=options.block_size, disk_id=options.id
@@ -98,7 +106,7 @@ def _make(options: argparse.Namespace, path: str, partial: str, progress: Progre
         elif options.source is not None:
             VirtualDisk.begin_create_from(
                 partial,
-                _checked_source(options.source),
+                options.source,
                 disk_type=disk_type,
                 size=options.size or 0,
                 block_size=options.block_size,
@@ -121,14 +129,6 @@ def _sector_sizes(options: argparse.Namespace) -> dict[str, int]:
         "sector_size": options.sector_size or 512,
         "physical_sector_size": options.physical_sector_size or 0,
     }
-
-
-def _checked_source(source: str) -> str:
-    if format_of(files.checked_path(source)) is None and not source.startswith(_DEVICES):
-        raise InvalidInputError.because(
-            "--from takes a virtual disk, or an attached one; copy takes raw images, too", source
-        )
-    return source
 
 
 def _make_fixed(options: argparse.Namespace, partial: str, progress: ProgressLine) -> None:

@@ -5,7 +5,7 @@ Rules:
 1. A virtual disk is asked through VHDMP, only for information, so it may be attached or in
    use. What Windows will not answer for its format or state is left out.
 2. A chain that is broken is no error: what there is of it is shown, and what is wrong.
-3. Without VHDMP a fixed .vhd tells what its footer says.
+3. Without VHDMP a fixed .vhd tells what its footer says, and an .iso its size.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def info(options: argparse.Namespace) -> int:
 
 def facts_of(path: str) -> dict[str, Any]:
     """Return what there is to tell, by name, as JSON has it."""
-    if format_of(files.checked_path(path)) is not None:
+    format = format_of(files.checked_path(path))
+    if format is not None:
         try:
             return _virtual_disk(path)
         except OSError as error:
@@ -70,7 +71,7 @@ def facts_of(path: str) -> dict[str, Any]:
         is_vhd = isinstance(disk, FixedVhdDisk)
         return {
             "path": disk.path,
-            "format": "vhd" if is_vhd else disk.disk_type,
+            "format": format.value if format is not None else disk.disk_type,
             "disk_type": "fixed" if is_vhd else disk.disk_type,
             "size": disk.size,
             "sector_size": disk.sector_size,

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
+from typing import Final
 
 from pyvhdmp.errors import code_text
 
 __all__ = ["describe", "print_json", "print_text"]
+
+_HERE: Final = {
+    "allow_unsafe=True": "--allow-unsafe",
+    "block_size": "--block-size",
+    "force=True": "--force",
+    "physical_sector_size": "--physical-sector-size",
+    "sector_size": "--sector-size",
+    "smallest_safe_size": "`pyvhdmp info PATH`",
+    "the queue depth": "--queue-depth",
+}
+"""What errors name as it is in Python, and what it is on the command line."""
+_THERE: Final = re.compile(rf"\b({'|'.join(_HERE)})\b")
 
 
 def print_text(text: str) -> None:
@@ -30,10 +44,13 @@ def describe(error: BaseException) -> str:
     if not isinstance(error, OSError) or error.strerror is None:
         return " ".join(str(error).split()) or type(error).__name__
     parts = [str(error.filename)] if error.filename is not None else []
-    parts.append(" ".join(error.strerror.split()).rstrip("."))
-    code = getattr(error, "winerror", None)
-    if not code:
-        return ": ".join(parts)
-    hints = getattr(error, "__notes__", [])[1:]  # the first is for programmers: the function
-    text = ": ".join(parts) + f" (Windows error {code_text(code)})"
-    return " ".join([f"{text}.", *hints]) if hints else text
+    parts.append(_in_options(" ".join(error.strerror.split()).rstrip(".")))
+    text, hints = ": ".join(parts), getattr(error, "__notes__", [])
+    if code := getattr(error, "winerror", None):
+        text += f" (Windows error {code_text(code)})"
+        hints = hints[1:]  # the first is for programmers: the function
+    return " ".join([f"{text}.", *map(_in_options, hints)]) if hints else text
+
+
+def _in_options(text: str) -> str:
+    return _THERE.sub(lambda match: _HERE[match[0]], text)

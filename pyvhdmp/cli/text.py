@@ -15,7 +15,7 @@ def parse_size(text: str) -> int:
     """Return the bytes that ``4096``, ``256K``, ``10G`` or ``10GiB`` stand for, units of 1024."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is no size")
+        raise ValueError(f"{text!r} is no size: sizes are whole, such as 4096, 512M or 10GiB")
     number, unit = match.groups()
     return int(number) << (10 * (_UNITS.index(unit.upper()) + 1) if unit else 0)
 

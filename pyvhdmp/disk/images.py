@@ -14,21 +14,24 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-import operator
 import os
 import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from pyvhdmp import files
 from pyvhdmp._win32 import Handle, constants, current
 from pyvhdmp._win32.structures import FILE_ZERO_DATA_STRUCT
 from pyvhdmp.buffers import PageBuffer
+from pyvhdmp.checks import identity, whole_number
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.base import Disk, UnmapBehavior
+from pyvhdmp.disk.other_formats import check_raw
 from pyvhdmp.disk.probe import is_supported, takes_pages
 from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.overlapped import OverlappedFile
-from pyvhdmp.vhd import FOOTER_SIZE, SECTOR_SIZE, Footer
+from pyvhdmp.vhd import FOOTER_SIZE, SECTOR_SIZE, Footer, check_size
+from pyvhdmp.virtual_disk.formats import VirtualDiskFormat, format_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -54,11 +57,22 @@ class _ImageDisk(Disk):
         Raises the `OSError` of CreateFileW, and `InvalidInputError` for a file that
         is no image of this kind, saying why.
         """
+        return cls._open_examined(path, cls._examine, read_only=read_only, port=port)
+
+    @classmethod
+    def _open_examined(
+        cls,
+        path: str | os.PathLike[str],
+        examine: Callable[[OverlappedFile, str, int], uuid.UUID | None],
+        *,
+        read_only: bool,
+        port: CompletionPort | None,
+    ) -> Self:
         name = files.checked_path(path)
         file, scatter = _open(name, constants.OPEN_EXISTING, read_only=read_only, port=port)
         try:
             file_size = files.file_size(file.port.windows, file.handle)
-            disk_id = cls._examine(file, name, file_size)
+            disk_id = examine(file, name, file_size)
             return cls._over(
                 file, scatter, name, file_size - cls._trailer, disk_id, read_only=read_only
             )
@@ -99,6 +113,25 @@ class RawDisk(_ImageDisk):
     """A raw image: the file is the disk, sector by sector of 512 bytes."""
 
     disk_type: ClassVar[str] = "raw"
+
+    @classmethod
+    def open_unless_other(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        read_only: bool = False,
+        port: CompletionPort | None = None,
+    ) -> Self:
+        """Open what only its name says is a raw image, and refuse what is of another format.
+
+        Raises as `open` does.
+        """
+        return cls._open_examined(path, cls._examine_content, read_only=read_only, port=port)
+
+    @classmethod
+    def _examine_content(cls, file: OverlappedFile, path: str, file_size: int) -> None:
+        cls._examine(file, path, file_size)
+        check_raw(_sector(file, 0), _sector(file, file_size - SECTOR_SIZE), path)
 
     @classmethod
     def _examine(cls, file: OverlappedFile, path: str, file_size: int) -> None:
@@ -189,12 +222,18 @@ def make_fixed_vhd(
 ) -> uuid.UUID:
     """Create a fixed .vhd of `size` bytes of zeros; return its identity. Needs no driver.
 
-    Give it a name that ends in .vhd: `open_disk` goes by the name. `disk_id`: its identity,
-    by default a new one. Raises `FileExistsError` if there is such a file, `InvalidInputError`
-    if `size` is no positive multiple of 512 or above 2040 GiB, and the `OSError` of Windows.
+    Give it a name that ends in .vhd: `open_disk` goes by the name. `size`: a multiple of 512,
+    up to 2040 GiB; Windows itself makes no disk of less than 3 MiB, and this does. `disk_id`:
+    its identity, by default a new one. Raises `FileExistsError` if there is such a file,
+    `InvalidInputError` for another size, or a name that stands for another format, and the
+    `OSError` of Windows.
     """
-    name, size = files.checked_path(path), operator.index(size)
-    Footer(size)  # refuses a wrong size before there is a file
+    name, size = files.checked_path(path), whole_number(size, "size")
+    if disk_id is not None:
+        identity(disk_id, "disk_id")
+    if format_of(name) not in (None, VirtualDiskFormat.VHD):
+        raise InvalidInputError.because("the name of a fixed VHD must end in .vhd", name)
+    check_size(size, name)
     image = NewImage(name, size, FixedVhdDisk, disk_id=disk_id)
     try:
         image.seal()
@@ -257,6 +296,16 @@ def _open(
             files.discard_file(windows, path)
         raise
     return file, False
+
+
+def _sector(file: OverlappedFile, offset: int) -> bytes:
+    """Return a sector, or nothing: what cannot be read can be opened all the same."""
+    buffer = PageBuffer(SECTOR_SIZE)
+    try:
+        length = file.read_at(buffer, offset).result()
+    except OSError:
+        return b""
+    return buffer[:length]
 
 
 def _probe_unbuffered(file: OverlappedFile) -> bool:

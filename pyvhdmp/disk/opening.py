@@ -17,6 +17,7 @@ from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk, check_vhdmp
 from pyvhdmp.errors import InvalidInputError, code_text
 from pyvhdmp.vhd import NotFixedError
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskType
+from pyvhdmp.virtual_disk.formats import NAMES, format_of
 
 __all__ = [
     "Backend",
@@ -99,9 +100,9 @@ def open_disk(
 
     `backend`: "vhdmp", "fixed-vhd", "raw", or "auto", which goes by the name: a .vhd, .avhd,
     .vhdx, .avhdx or .vhds is opened through Windows' VHDMP driver, and anything else is a
-    raw image. Where this Windows has no VHDMP, or the process not the rights to use it, a
-    fixed .vhd is opened directly, and the others are refused. `port`: the completion port
-    to use.
+    raw image, which must not begin or end as another format does. Where this Windows has no
+    VHDMP, or the process not the rights to use it, a fixed .vhd is opened directly, and the
+    others are refused. `port`: the completion port to use.
 
     Raises `FileNotFoundError`, `PermissionError` and any other `OSError` that Windows
     reports; `InvalidInputError` for a file that is not what it should be, or that wants the
@@ -112,7 +113,7 @@ def open_disk(
         suffix = _suffix(name)
         if suffix == ".vhd" or suffix in _VHDMP_ONLY:
             return _open_virtual(name, suffix, read_only=read_only, port=port)
-        return RawDisk.open(name, read_only=read_only, port=port)
+        return RawDisk.open_unless_other(name, read_only=read_only, port=port)
     if backend == "vhdmp":
         return VhdmpDisk.open(name, read_only=read_only, port=port)
     if backend == "fixed-vhd":
@@ -140,6 +141,8 @@ def open_virtual_disk(
         if getattr(error, "winerror", None) not in _NOT_THERE:
             raise
         files.check_exists(current(), name)
+        if format_of(name) is None:
+            raise InvalidInputError.because(f"this wants a virtual disk: {NAMES}", name) from error
         _refuse(name, "this needs Windows' VHDMP driver", error)
 
 
@@ -174,10 +177,13 @@ def make_virtual_image(
 
 
 @contextlib.contextmanager
-def wanting_vhdmp(path: str, disk_type: str, *, absent: str) -> Iterator[None]:
+def wanting_vhdmp(
+    path: str, disk_type: str, *, absent: str, way_out: str | None = None
+) -> Iterator[None]:
     """Say of an error that comes from having no VHDMP that a disk of that type wants it.
 
     `absent`: a path where there is no file, to find it out with before anything is done.
+    `way_out`: what can be done instead.
     """
     kind = _suffix(path) or "virtual disk"
     if kind == ".vhd":  # of which a fixed one does without
@@ -189,14 +195,16 @@ def wanting_vhdmp(path: str, disk_type: str, *, absent: str) -> Iterator[None]:
         if not is_vhdmp_out_of_reach(error):
             raise
         error.filename = path
-        _refuse(path, need, error)
+        _refuse(path, need, error, way_out)
     try:
         yield
     except OSError as error:  # by now an invalid parameter is no more than that
         if getattr(error, "winerror", None) not in _NOT_THERE_FOR_SURE | _NOT_ALLOWED:
             raise
+        if error.filename != absent:  # it is about another disk, which the new one is made from
+            raise
         error.filename = path
-        _refuse(path, need, error)
+        _refuse(path, need, error, way_out)
 
 
 def is_vhdmp_out_of_reach(error: OSError) -> bool:
@@ -221,14 +229,19 @@ def _open_virtual(name: str, suffix: str, *, read_only: bool, port: CompletionPo
     return VhdmpDisk.take_over(attached, read_only=read_only, port=port)
 
 
-def _refuse(name: str, need: str, error: OSError) -> NoReturn:
+def _refuse(name: str, need: str, error: OSError, way_out: str | None = None) -> NoReturn:
     """Raise for a file that only VHDMP reads, as `error` keeps it from doing so."""
     code = getattr(error, "winerror", 0)
     if code in _NOT_ALLOWED:
         error.add_note(f"Without that there is no way: {need}.")
-        raise error
-    why = f"{str(error.strerror).rstrip('.')} (Windows error {code_text(code)})"
-    raise InvalidInputError.because(f"{need}, which does not work here: {why}", name) from error
+        refusal, cause = error, error.__cause__
+    else:
+        why = f"{str(error.strerror).rstrip('.')} (Windows error {code_text(code)})"
+        need += f", which does not work here: {why}"
+        refusal, cause = InvalidInputError.because(need, name), error
+    if way_out is not None:
+        refusal.add_note(way_out)
+    raise refusal from cause
 
 
 def _suffix(path: str) -> str:

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, cast
 from pyvhdmp import _win32
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import memory as _memory
+from pyvhdmp.checks import octets, whole_number
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.testing import statuses
 from pyvhdmp.testing.devices import PipeEnd
@@ -78,10 +79,10 @@ class SimulatedFiles(MutableMapping[str, bytes]):
             return file.read(0, file.size)
 
     def __setitem__(self, path: str, content: bytes) -> None:
-        path = os.fspath(path)
+        path, raw = os.fspath(path), octets(content, "the content of a file")
         with self._kernel.entered():
             self._check_closed(path)
-            self._volume.put(path, bytes(content))
+            self._volume.put(path, raw)
 
     def __delitem__(self, path: str) -> None:
         path = os.fspath(path)
@@ -100,6 +101,7 @@ class SimulatedFiles(MutableMapping[str, bytes]):
 
     def make_sparse(self, path: str, size: int) -> None:
         """Put in a file of zeros, which takes no memory."""
+        size = whole_number(size, "size")
         with self._kernel.entered():
             self._check_closed(path)
             self._volume.put(path, b"")
@@ -158,17 +160,18 @@ class SimulatedWindows:
         elevated: bool = True,
         trace_length: int = 100_000,
     ) -> None:
-        self.seed = seed
-        least, most = latency
-        if not 0 <= least <= most:
-            raise ValueError(f"latency must be (least, most), from 0 seconds on, not {latency!r}")
-        if depth < 1:
+        self.seed = whole_number(seed, "seed")
+        low, high = _nanoseconds(latency)
+        if faults is not None and not isinstance(faults, Faults):
+            raise TypeError(f"faults must be Faults, not {type(faults).__name__}")
+        if whole_number(depth, "depth") < 1:
             raise ValueError(f"depth must be at least 1, not {depth!r}")
-        low, high = round(least * 1e9), round(most * 1e9)
         self._draws = Draws(seed, (low, high), faults or NO_FAULTS)
-        self._kernel = Kernel(self._draws, trace_length=trace_length)
+        self._kernel = Kernel(self._draws, trace_length=whole_number(trace_length, "trace_length"))
         self._io = IoManager(self._kernel, depth=depth)
-        self._volume = Volume(cache_size, sector_size)
+        self._volume = Volume(
+            whole_number(cache_size, "cache_size"), whole_number(sector_size, "sector_size")
+        )
         self._board = SwitchBoard(self._kernel, self._io)
         self._stack = ExitStack()
         self.vhdmp = vhdmp
@@ -308,6 +311,8 @@ class SimulatedWindows:
         is pending first, and the request fails afterwards. Raises `ValueError` for a
         function that this package does not use.
         """
+        code = whole_number(code, "code")
+        after, calls = whole_number(after, "after"), whole_number(calls, "calls")
         if after < 0 or calls < 1 or code < 1:
             raise ValueError(f"after={after}, calls={calls} and code={code} cannot be planned")
         with self._kernel.entered():
@@ -351,7 +356,7 @@ class SimulatedWindows:
         `after`: not now, but at the so-manieth call from now on that opens, creates, reads,
         writes, flushes, resizes, renames or deletes.
         """
-        if after < 0:
+        if whole_number(after, "after") < 0:
             raise ValueError(f"after must not be negative, and is {after}")
         with self._kernel.entered():
             if after:
@@ -407,3 +412,15 @@ class SimulatedWindows:
             owner = self._kernel.owners.released((address, length))
             if owner is not None:
                 self._kernel.violation(f"a buffer of {owner} was let go while the kernel owned it")
+
+
+def _nanoseconds(latency: tuple[float, float]) -> tuple[int, int]:
+    """Return the least and the most time that a request takes. Raises for what is no such pair."""
+    wrong = f"latency must be a pair of seconds (least, most), from 0 on, not {latency!r}"
+    try:
+        low, high = (round(seconds * 1e9) for seconds in latency)
+    except (TypeError, ValueError):
+        raise TypeError(wrong) from None
+    if not 0 <= low <= high:
+        raise ValueError(wrong)
+    return low, high

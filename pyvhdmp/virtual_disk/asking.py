@@ -29,15 +29,16 @@ class Asking(Opening):
     def parent(self) -> str | None:
         """The path of the parent of a differencing disk, None for any other disk.
 
-        Raises `FileNotFoundError` that names the places where a missing one was looked for.
+        Raises `FileNotFoundError` for a missing one, which names the place where it is looked
+        for, and in a note all of them.
         """
         with self._lock:
             found, places = questions.parent_location(self._windows, self.handle, self._path)
         if places and not found:
             error = windows_error(
-                constants.ERROR_FILE_NOT_FOUND, "GetVirtualDiskInformation", self._path
+                constants.ERROR_FILE_NOT_FOUND, "GetVirtualDiskInformation", places[0]
             )
-            error.add_note(f"Its parent was looked for at {', '.join(places)}.")
+            error.add_note(f"The parent of {self._path} was looked for at {', '.join(places)}.")
             raise error
         return places[0] if places else None
 
@@ -45,8 +46,9 @@ class Asking(Opening):
     def chain(self) -> tuple[VirtualDiskInfo, ...]:
         """This disk, its parent, the parent's parent, and so on to the one without.
 
-        Each is opened for that, only to ask. A parent that is missing ends the chain with a
-        disk that has `parent_candidates`.
+        The first has the `path` that the disk was opened by, the others the whole paths that
+        Windows knows them by. Each is opened for that, only to ask. A parent that is missing
+        ends the chain with a disk that has `parent_candidates`.
         """
         chain = [self.info]
         while (parent := chain[-1].parent_path) is not None:

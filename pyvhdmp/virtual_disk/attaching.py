@@ -6,7 +6,6 @@ An attachment without a permanent lifetime ends with the last handle of its disk
 from __future__ import annotations
 
 import contextlib
-import operator
 import os
 from typing import Final
 
@@ -17,6 +16,7 @@ from pyvhdmp._win32 import virtdisk_structures as structures
 from pyvhdmp._win32.memory import address_of, wide_text
 from pyvhdmp._win32.virtdisk_structures import ULONG_CELL
 from pyvhdmp.buffers import PAGE_SIZE, Block
+from pyvhdmp.checks import whole_number
 from pyvhdmp.errors import InvalidInputError, windows_error
 from pyvhdmp.virtual_disk import machine, questions
 from pyvhdmp.virtual_disk.asking import Asking
@@ -108,7 +108,12 @@ class Attaching(Asking):
         version = enums.ATTACH_VIRTUAL_DISK_VERSION
         parameters = structures.ATTACH_VIRTUAL_DISK_PARAMETERS(Version=version.VERSION_1)
         if part is not None:
-            offset, length = map(operator.index, part)
+            try:
+                offset, length = (whole_number(one, "restrict_to") for one in part)
+            except (TypeError, ValueError):
+                raise TypeError(
+                    f"restrict_to must be a pair of ints, an offset and a length, not {part!r}"
+                ) from None
             if offset < 0 or length <= 0 or offset + length > _MAX_OFFSET:
                 raise InvalidInputError.because(
                     f"restrict_to must be an offset and a length, not {part}", self._path

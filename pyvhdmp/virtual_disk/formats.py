@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import ntpath
-import operator
 import uuid
 from typing import Final, NamedTuple
 
@@ -20,6 +19,7 @@ from pyvhdmp._win32.virtdisk_structures import (
     GUID,
     VIRTUAL_STORAGE_TYPE,
 )
+from pyvhdmp.checks import identity, whole_number
 from pyvhdmp.errors import InvalidInputError
 
 __all__ = [
@@ -28,9 +28,12 @@ __all__ = [
     "absolute",
     "check_flags",
     "check_new_disk",
+    "check_new_name",
+    "check_parent",
     "check_size",
     "create_parameters",
     "format_of",
+    "guid",
     "set_block_size",
     "set_sector_sizes",
     "storage_type",
@@ -38,6 +41,9 @@ __all__ = [
 
 MAX_ULONG: Final = (1 << 32) - 1
 """ctypes drops what a field has no room for, and says nothing."""
+
+NAMES: Final = "a .vhd, .avhd, .vhdx, .avhdx, .vhds or .iso"
+"""What a virtual disk is by its name."""
 
 MIN_SIZE: Final = 3 << 20
 """The smallest virtual disk that Windows makes, in bytes."""
@@ -106,8 +112,13 @@ TYPES: Final = {
 
 def check_flags(flags: int, path: str) -> None:
     """Raise `InvalidInputError` for flags that would be cut."""
-    if not 0 <= operator.index(flags) <= MAX_ULONG:
+    if not 0 <= whole_number(flags, "flags") <= MAX_ULONG:
         raise InvalidInputError.because(f"flags must have 32 bits, not be {flags:#x}", path)
+
+
+def guid(value: uuid.UUID, name: str) -> GUID:
+    """Return a caller's UUID as Windows has it."""
+    return GUID.of(identity(value, name))
 
 
 def format_of(path: str) -> VirtualDiskFormat | None:
@@ -139,19 +150,36 @@ def _limits(path: str) -> _Limits:
     return limits
 
 
-def create_parameters(path: str, disk_id: uuid.UUID | None) -> CREATE_VIRTUAL_DISK_PARAMETERS:
-    """Return what every new disk has. Raises `InvalidInputError` for a name of no format."""
+def check_new_name(path: str) -> None:
+    """Raise `InvalidInputError` for a name of no format that a new disk can have."""
     _limits(path)
+
+
+def create_parameters(path: str, disk_id: uuid.UUID | None) -> CREATE_VIRTUAL_DISK_PARAMETERS:
+    """Return what every new disk has. Raises as `check_new_name` does."""
+    check_new_name(path)
     parameters = CREATE_VIRTUAL_DISK_PARAMETERS(Version=enums.CREATE_VIRTUAL_DISK_VERSION.VERSION_2)
     if disk_id is not None:
-        parameters.Version2.UniqueId = GUID.of(disk_id)
+        parameters.Version2.UniqueId = guid(disk_id, "disk_id")
     parameters.Version2.ResiliencyGuid = GUID.of(uuid.uuid4())
     return parameters
 
 
+def check_parent(path: str, parent: str) -> None:
+    """Raise `InvalidInputError` for a parent whose name says another format than the child's.
+
+    In a VHD set the files are of one kind with VHDX.
+    """
+    limits, format = _limits(path), format_of(parent)
+    if format is not None and _LIMITS.get(format) is not limits:
+        raise InvalidInputError.because(
+            f"the parent of a {limits.name} must be a {limits.name}, too", parent
+        )
+
+
 def check_size(path: str, format: VirtualDiskFormat, size: int, sector_size: int) -> int:
     """Return a size that a disk of a format can have, or raise `InvalidInputError`."""
-    size, limits = operator.index(size), _LIMITS.get(format, _VHDX)
+    size, limits = whole_number(size, "size"), _LIMITS.get(format, _VHDX)
     if size < MIN_SIZE:
         problem = f"at least {MIN_SIZE} bytes (3 MiB)"
     elif size > limits.size:
@@ -177,8 +205,8 @@ def set_sector_sizes(
     physical_sector_size: int,
 ) -> int:
     """Set and return the sector size; a physical one of 0 is Windows' choice."""
-    sector_size, limits = operator.index(sector_size), _limits(path)
-    physical_sector_size = operator.index(physical_sector_size)
+    sector_size, limits = whole_number(sector_size, "sector_size"), _limits(path)
+    physical_sector_size = whole_number(physical_sector_size, "physical_sector_size")
     _check_choice("sector_size", sector_size, limits.sector_sizes, limits.name, path)
     if physical_sector_size:
         _check_choice(
@@ -201,7 +229,7 @@ def set_sector_sizes(
 
 def set_block_size(parameters: CREATE_VIRTUAL_DISK_PARAMETERS, path: str, block_size: int) -> None:
     """Set the block size; 0 is Windows' choice."""
-    block_size, limits = operator.index(block_size), _limits(path)
+    block_size, limits = whole_number(block_size, "block_size"), _limits(path)
     if block_size and block_size not in limits.block_sizes:
         allowed = ", ".join(map(str, limits.block_sizes))
         raise InvalidInputError.because(

@@ -5,7 +5,6 @@ The handle stays open until the operation is over, and its parameters are kept a
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from pyvhdmp._win32 import virtdisk_enums as enums
 from pyvhdmp._win32 import virtdisk_structures as structures
 from pyvhdmp._win32.memory import address_of
 from pyvhdmp._win32.virtdisk_structures import HANDLE_CELL
+from pyvhdmp.checks import whole_number
 from pyvhdmp.errors import InvalidInputError, windows_error
 from pyvhdmp.virtual_disk import formats
 from pyvhdmp.virtual_disk.asking import Asking
@@ -103,7 +103,8 @@ class Maintenance(Asking):
 
         Raises `InvalidInputError`, and the `OSError` of MergeVirtualDisk.
         """
-        source, target = operator.index(source_depth), operator.index(target_depth)
+        source = whole_number(source_depth, "source_depth")
+        target = whole_number(target_depth, "target_depth")
         if not 1 <= source < target <= MAX_ULONG:
             raise InvalidInputError.because(
                 f"source_depth must be at least 1 and below target_depth, not {source} and "

@@ -11,7 +11,9 @@ from pyvhdmp._win32 import constants
 from pyvhdmp._win32.memory import address_of
 from pyvhdmp._win32.virtdisk_structures import GUID, ULONG_CELL
 from pyvhdmp.buffers import PAGE_SIZE, Block
+from pyvhdmp.checks import octets
 from pyvhdmp.errors import windows_error
+from pyvhdmp.virtual_disk.formats import guid
 from pyvhdmp.virtual_disk.questions import grown
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Metadata"]
 
 _GUID_SIZE: Final = 16
+_KEY: Final = "the key of an item"
 _ABSENT: Final = (constants.ERROR_NOT_FOUND, constants.ERROR_FILE_NOT_FOUND)
 
 
@@ -41,7 +44,7 @@ class Metadata(MutableMapping[uuid.UUID, bytes]):
 
     def __getitem__(self, key: uuid.UUID) -> bytes:
         function = self._disk.windows.virtdisk.GetVirtualDiskMetadata
-        item = _guid(key)
+        item = guid(key, _KEY)
         length = 0
 
         def call(block: Block, size: int) -> tuple[int, int]:
@@ -57,7 +60,7 @@ class Metadata(MutableMapping[uuid.UUID, bytes]):
         return bytes(block.memory[:length])
 
     def __setitem__(self, key: uuid.UUID, value: bytes) -> None:
-        item, data = _guid(key), bytes(value)
+        item, data = guid(key, _KEY), octets(value, "the value of an item")
         block = Block(max(PAGE_SIZE, -(-len(data) // PAGE_SIZE) * PAGE_SIZE))
         block.memory[: len(data)] = data
         with self._lock:
@@ -68,7 +71,7 @@ class Metadata(MutableMapping[uuid.UUID, bytes]):
             raise windows_error(code, "SetVirtualDiskMetadata", self._disk.path)
 
     def __delitem__(self, key: uuid.UUID) -> None:
-        item = _guid(key)
+        item = guid(key, _KEY)
         with self._lock:
             code = self._disk.windows.virtdisk.DeleteVirtualDiskMetadata(
                 self._disk.handle, address_of(item)
@@ -102,9 +105,3 @@ class Metadata(MutableMapping[uuid.UUID, bytes]):
             raise KeyError(key)
         if code != constants.ERROR_SUCCESS:
             raise windows_error(code, function, self._disk.path)
-
-
-def _guid(key: uuid.UUID) -> GUID:
-    if not isinstance(key, uuid.UUID):
-        raise TypeError(f"metadata has a uuid.UUID for a key, not {type(key).__name__}")
-    return GUID.of(key)

@@ -18,7 +18,7 @@ import os
 import uuid
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from pyvhdmp import files
 from pyvhdmp._win32 import Handle, Windows, constants, current
@@ -37,8 +37,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Opening"]
 
-
-Disk = TypeVar("Disk", bound="Opening")
+_NO_DISK: Final = (
+    constants.ERROR_NOT_SUPPORTED,
+    constants.ERROR_INVALID_PARAMETER,
+    constants.ERROR_FILE_CORRUPT,
+    constants.ERROR_VIRTDISK_PROVIDER_NOT_FOUND,
+    constants.ERROR_VIRTDISK_NOT_VIRTUAL_DISK,
+)
+"""What Windows says of a file that is no virtual disk, and of some that are."""
+_OF_A_NEW_FILE: Final = (
+    constants.ERROR_FILE_EXISTS,
+    constants.ERROR_DISK_FULL,
+    constants.ERROR_ALREADY_EXISTS,
+    constants.ERROR_OPERATION_ABORTED,
+)
+"""What it says of no other one."""
 
 
 class Opening(DiskHandle):
@@ -66,8 +79,9 @@ class Opening(DiskHandle):
         `snapshot_id`: a snapshot of a VHD set. `flags`: more of Windows'
         OPEN_VIRTUAL_DISK_FLAG. An ISO image can be opened read-only, and is.
 
-        Raises the `OSError` of OpenVirtualDisk: `FileNotFoundError`, `PermissionError` for a
-        file that is open elsewhere, and others.
+        Raises the `OSError` of OpenVirtualDisk: `FileNotFoundError`, also for a parent that is
+        missing (`winerror` 0xC03A000D), `PermissionError` for a file that is open elsewhere,
+        and others.
         """
         windows, name = current(), files.checked_path(path)
         format = formats.format_of(name)
@@ -84,12 +98,12 @@ class Opening(DiskHandle):
             )
         parameters = structures.OPEN_VIRTUAL_DISK_PARAMETERS(Version=version)
         if format is not VirtualDiskFormat.ISO:
-            parameters.Version2.GetInfoOnly = info_only
-            parameters.Version2.ReadOnly = read_only
+            parameters.Version2.GetInfoOnly = bool(info_only)
+            parameters.Version2.ReadOnly = bool(read_only)
             parameters.Version2.ResiliencyGuid = GUID.of(uuid.uuid4())
         if snapshot_id is not None:
             parameters.Version = enums.OPEN_VIRTUAL_DISK_VERSION.VERSION_3
-            parameters.Version3.SnapshotId = GUID.of(snapshot_id)
+            parameters.Version3.SnapshotId = formats.guid(snapshot_id, "snapshot_id")
         check_flags(flags, name)  # before Python's own flags cut them
         if cached_io:
             flags |= enums.OPEN_VIRTUAL_DISK_FLAG.CACHED_IO
@@ -232,11 +246,12 @@ class Opening(DiskHandle):
         """
         name, parent_name = files.checked_path(path), files.checked_path(parent)
         parameters = formats.create_parameters(name, disk_id)
+        formats.check_parent(name, parent_name)
         formats.set_block_size(parameters, name, block_size)
         version = parameters.Version2
         version.ParentPath = absolute(current(), parent_name)
         version.ParentVirtualStorageType = formats.storage_type(formats.format_of(parent_name))
-        return cls._create(name, flags, parameters)
+        return cls._create(name, flags, parameters, parent_name)
 
     @classmethod
     def create_from(
@@ -295,39 +310,56 @@ class Opening(DiskHandle):
         version = parameters.Version2
         version.SourcePath = absolute(current(), source_name)
         version.SourceVirtualStorageType = formats.storage_type(formats.format_of(source_name))
-        return cls._begin_create(name, flags, parameters)
+        return cls._begin_create(name, flags, parameters, source_name)
 
     @classmethod
     def _create(
-        cls, name: str, flags: int, parameters: structures.CREATE_VIRTUAL_DISK_PARAMETERS
+        cls,
+        name: str,
+        flags: int,
+        parameters: structures.CREATE_VIRTUAL_DISK_PARAMETERS,
+        parent: str | None = None,
     ) -> Self:
         """Create what is made in no time."""
         windows, handle = current(), HANDLE_CELL()
         code = _create_call(windows, name, flags, parameters, handle)(0)
         if code != constants.ERROR_SUCCESS:
-            raise windows_error(code, "CreateVirtualDisk", name)
+            raise cls._error_of_two(code, "CreateVirtualDisk", name, parent)
         return cls(windows, Handle(handle.Value), name)
 
     @classmethod
     def _begin_create(
-        cls, name: str, flags: int, parameters: structures.CREATE_VIRTUAL_DISK_PARAMETERS
+        cls,
+        name: str,
+        flags: int,
+        parameters: structures.CREATE_VIRTUAL_DISK_PARAMETERS,
+        source: str | None = None,
     ) -> Operation[Self]:
         """Create what takes long. The handle is given out when it begins."""
         windows, handle = current(), HANDLE_CELL()
         file = absolute(windows, name)  # now, as the current folder may be another one later
+        size = parameters.Version2.MaximumSize
         operation: Operation[Self] = Operation(
             windows,
             "CreateVirtualDisk",
             handle,
             _create_call(windows, name, flags, parameters, handle),
-            partial(cls._created, windows, name, file, handle),
+            partial(cls._created, windows, name, file, handle, source, size),
             cls.close,
         )
         return operation.start()
 
     @classmethod
     def _created(
-        cls, windows: Windows, name: str, file: str, handle: HANDLE_CELL, code: int, begun: bool
+        cls,
+        windows: Windows,
+        name: str,
+        file: str,
+        handle: HANDLE_CELL,
+        source: str | None,
+        size: int,
+        code: int,
+        begun: bool,
     ) -> Self:
         """A creation is over: return the disk, or raise, and leave nothing half made."""
         if code == constants.ERROR_SUCCESS:
@@ -336,7 +368,42 @@ class Opening(DiskHandle):
             files.close_handle(windows, handle.Value)
             if code not in (constants.ERROR_FILE_EXISTS, constants.ERROR_ALREADY_EXISTS):
                 files.discard_file(windows, file)
-        raise windows_error(code, "CreateVirtualDisk", name)
+        raise cls._error_of_two(code, "CreateVirtualDisk", name, source, size=size)
+
+    @classmethod
+    def _error_of_two(
+        cls,
+        code: int,
+        function: str,
+        name: str,
+        other: str | None,
+        *,
+        alone: bool = False,
+        size: int = 0,
+    ) -> OSError:
+        """Return the error of a call about the file `name`, or else about `other`.
+
+        Windows does not say which of them is wrong: it is `other` if that cannot be opened
+        for the same reason, or for any if Windows knows none. `alone`: without its parents.
+        `size`: to be at least that of the other, or 0.
+        """
+        error = windows_error(code, function, name)
+        if other is None or code in _OF_A_NEW_FILE or other.startswith("\\\\.\\"):  # a device
+            return error
+        is_unclear = code == constants.ERROR_INVALID_PARAMETER
+        try:
+            with cls.open(other, read_only=True, no_parents=alone) as disk:
+                least = questions.virtual_size(disk.windows, disk.handle, other)
+        except OSError as cause:
+            if not is_unclear and getattr(cause, "winerror", None) != code:
+                return error
+            cause.__cause__ = error
+            return cause
+        if not (is_unclear and 0 < size < least):
+            return error
+        return InvalidInputError.because(
+            f"size must be at least that of {other}, {least} bytes, not {size}", name
+        )
 
 
 def _open_call(
@@ -358,7 +425,10 @@ def _open_call(
         address_of(handle),
     )
     if code != constants.ERROR_SUCCESS:
-        raise windows_error(code, "OpenVirtualDisk", name)
+        error = windows_error(code, "OpenVirtualDisk", name)
+        if code in _NO_DISK and formats.format_of(name) is None:
+            error.add_note(f"A virtual disk is {formats.NAMES} by its name.")
+        raise error
     return Handle(handle.Value)
 
 

@@ -38,7 +38,8 @@ _TOO_SMALL: Final = (constants.ERROR_INSUFFICIENT_BUFFER, constants.ERROR_MORE_D
 class VirtualDiskInfo:
     """What Windows tells about a virtual disk. Sizes are in bytes.
 
-    `physical_size`: of the file. `block_size`: 0 for a fixed disk. `disk_type`: None for a
+    `path`: that the disk was opened by. `virtual_size`: of the disk, which a `Disk` calls its
+    `size`. `physical_size`: of the file. `block_size`: 0 for a fixed disk. `disk_type`: None for a
     kind that has no name here. `parent_path`: of a differencing disk whose parent was found;
     if it was not, `parent_candidates` are the places where it was looked for.
     """

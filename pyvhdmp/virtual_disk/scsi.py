@@ -20,6 +20,7 @@ from pyvhdmp._win32.virtdisk_structures import (
     RAW_SCSI_VIRTUAL_DISK_RESPONSE,
 )
 from pyvhdmp.buffers import PAGE_SIZE, Block
+from pyvhdmp.checks import octets, whole_number
 from pyvhdmp.errors import DiskError, InvalidInputError, windows_error
 
 __all__ = ["ScsiError", "ScsiResponse", "UnmapLimits", "send", "unmap_commands", "unmap_limits"]
@@ -105,6 +106,7 @@ def send(
 
     The memory of all three belongs to this call alone, until it has returned.
     """
+    cdb, data, length = octets(cdb, "cdb"), octets(data, "data"), whole_number(length, "length")
     if not 6 <= len(cdb) <= _MAX_CDB:
         raise InvalidInputError.because(f"cdb must have 6 to {_MAX_CDB} bytes, not {len(cdb)}")
     if data and length:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import uuid
 
@@ -11,10 +10,10 @@ from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_structures as structures
 from pyvhdmp._win32.memory import address_of
 from pyvhdmp._win32.virtdisk_enums import SET_VIRTUAL_DISK_INFO_VERSION as SETTING
-from pyvhdmp._win32.virtdisk_structures import GUID
-from pyvhdmp.errors import InvalidInputError, windows_error
+from pyvhdmp.checks import whole_number
+from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.virtual_disk.asking import Asking
-from pyvhdmp.virtual_disk.formats import MAX_ULONG, VirtualDiskFormat, absolute
+from pyvhdmp.virtual_disk.formats import MAX_ULONG, VirtualDiskFormat, absolute, guid
 
 __all__ = ["Settings"]
 
@@ -35,19 +34,19 @@ class Settings(Asking):
         setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.PARENT_PATH)
         if depth is None:
             setting.ParentFilePath = parent
-        elif not 1 <= operator.index(depth) <= MAX_ULONG:
+        elif not 1 <= whole_number(depth, "depth") <= MAX_ULONG:
             raise InvalidInputError.because(f"depth must be at least 1, not {depth}", self._path)
         else:
             setting.Version = SETTING.PARENT_PATH_WITH_DEPTH
-            setting.ParentPathWithDepthInfo.ChildDepth = operator.index(depth)
+            setting.ParentPathWithDepthInfo.ChildDepth = depth
             setting.ParentPathWithDepthInfo.ParentFilePath = parent
-        self._set(setting)
+        self._set(setting, os.fspath(path))
 
     def set_parent_locator(self, path: str | os.PathLike[str], linkage_id: uuid.UUID) -> None:
         """Write both into a differencing VHDX, unchecked: where its parent is, and which id
         it has to have."""
         setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.PARENT_LOCATOR)
-        setting.ParentLocator.LinkageId = GUID.of(linkage_id)
+        setting.ParentLocator.LinkageId = guid(linkage_id, "linkage_id")
         setting.ParentLocator.ParentFilePath = files.checked_path(path)
         self._set(setting)
 
@@ -60,30 +59,34 @@ class Settings(Asking):
         with self._lock:
             code = self._windows.virtdisk.AddVirtualDiskParent(self.handle, parent)
         if code != constants.ERROR_SUCCESS:
-            raise windows_error(code, "AddVirtualDiskParent", self._path)
+            raise self._error_of_two(
+                code, "AddVirtualDiskParent", self._path, os.fspath(path), alone=True
+            )
 
     def set_disk_id(self, disk_id: uuid.UUID) -> None:
         """Give the disk another identity. Raises the `OSError` of SetVirtualDiskInformation."""
         if self.info.format is VirtualDiskFormat.VHD:
             setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.IDENTIFIER)
-            setting.UniqueIdentifier = GUID.of(disk_id)
+            setting.UniqueIdentifier = guid(disk_id, "disk_id")
         else:
             setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.VIRTUAL_DISK_ID)
-            setting.VirtualDiskId = GUID.of(disk_id)
+            setting.VirtualDiskId = guid(disk_id, "disk_id")
         self._set(setting)
 
     def set_physical_sector_size(self, size: int) -> None:
         """Set what the disk calls its physical sectors, 512 or 4096 bytes; in a VHDX only."""
-        if operator.index(size) not in (512, 4096):
+        if whole_number(size, "size") not in (512, 4096):
             raise InvalidInputError.because(f"size must be 512 or 4096, not {size}", self._path)
         setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.PHYSICAL_SECTOR_SIZE)
         setting.VhdPhysicalSectorSize = size
         self._set(setting)
 
-    def _set(self, setting: structures.SET_VIRTUAL_DISK_INFO) -> None:
+    def _set(self, setting: structures.SET_VIRTUAL_DISK_INFO, parent: str | None = None) -> None:
         with self._lock:
             code = self._windows.virtdisk.SetVirtualDiskInformation(
                 self.handle, address_of(setting)
             )
         if code != constants.ERROR_SUCCESS:
-            raise windows_error(code, "SetVirtualDiskInformation", self._path)
+            raise self._error_of_two(
+                code, "SetVirtualDiskInformation", self._path, parent, alone=True
+            )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from functools import partial
 
 from pyvhdmp._win32 import virtdisk_enums as enums
 from pyvhdmp._win32 import virtdisk_structures as structures
 from pyvhdmp._win32.virtdisk_enums import SET_VIRTUAL_DISK_INFO_VERSION as SETTING
+from pyvhdmp.checks import whole_number
 from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.virtual_disk import questions
 from pyvhdmp.virtual_disk.changes import ChangedRange, ChangeTracking, changed_ranges
@@ -31,7 +31,7 @@ class Tracking(Settings):
     def set_change_tracking(self, enabled: bool) -> None:
         """Begin or stop to note changes. Raises the `OSError` of SetVirtualDiskInformation."""
         setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.CHANGE_TRACKING_STATE)
-        setting.ChangeTrackingEnabled = enabled
+        setting.ChangeTrackingEnabled = bool(enabled)
         self._set(setting)
 
     def changes(
@@ -45,6 +45,8 @@ class Tracking(Settings):
         Raises `InvalidInputError`, and, while it is iterated over, the `OSError` of
         QueryChangesVirtualDisk.
         """
+        if not isinstance(since, str):
+            raise TypeError(f"since must be a str, not {type(since).__name__}")
         if (
             not since
             or "\0" in since
@@ -54,9 +56,9 @@ class Tracking(Settings):
                 f"since must be a change tracking id, not {since!r}", self._path
             )
         size = self.info.virtual_size
-        start, end = operator.index(offset), size
+        start, end = whole_number(offset, "offset"), size
         if length is not None:
-            end = start + operator.index(length)
+            end = start + whole_number(length, "length")
         if not 0 <= start <= end <= size:
             raise InvalidInputError.because(
                 f"offset and length must lie inside the {size} bytes of the disk, not "

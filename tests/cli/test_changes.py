@@ -95,7 +95,10 @@ def test_resize_tells_the_sizes_before_and_after(run: Run) -> None:
 def test_resize_cuts_nothing_off_unless_it_is_told_to(run: Run) -> None:
     error = run("resize", "a.vhdx", "3M").error
     assert error.startswith("a.vhdx: ")
-    assert "(Windows error 0xC03A0025). A partition lies there: " in error
+    assert error.endswith(
+        "(Windows error 0xC03A0025). A partition lies there: `pyvhdmp info PATH` tells what is "
+        "needed, and --allow-unsafe cuts it off all the same."
+    )
     assert run("resize", "a.vhdx", "--smallest").text.endswith(": 4.0 MiB (before: 8.0 MiB)\n")
     assert "(Windows error 0xC03A0027)" in run("resize", "a.vhdx", "--smallest").error
     assert run("resize", "--allow-unsafe", "a.vhdx", "3M", "--json").json["new_size"] == 3 * MIB
@@ -300,3 +303,28 @@ def test_ctrl_c_before_anything_was_begun_leaves_all_as_it_was(
     done = run(name, "a.vhdx", *rest)
     assert done.interruption == f"{name} was cancelled; a.vhdx is as it was"
     assert not vhdmp.files
+
+
+@pytest.mark.parametrize("command", ["resize", "compact", "merge", "attach", "detach"])
+def test_a_raw_image_is_told_what_is_wanted_with_a_driver_or_without(
+    vhdmp: SimulatedWindows, run: Run, command: str
+) -> None:
+    vhdmp.files["raw.img"] = bytes(4 * MIB)
+    arguments = [command, "raw.img", *(["8M"] if command == "resize" else [])]
+    kinds = "a .vhd, .avhd, .vhdx, .avhdx, .vhds or .iso"
+    error = run(*arguments).error
+    assert error.startswith("raw.img: ")
+    assert "(Windows error 1392). " in error
+    assert error.endswith(f". A virtual disk is {kinds} by its name.")
+    vhdmp.vhdmp = False
+    assert run(*arguments).error == f"raw.img: this wants a virtual disk: {kinds}"
+    assert "(Windows error 2)" in run(*(name.replace("raw", "none") for name in arguments)).error
+
+
+def test_a_damaged_disk_is_told_so_and_not_what_a_disk_is(
+    vhdmp: SimulatedWindows, run: Run
+) -> None:
+    vhdmp.files["a.vhdx"] = bytes(4 * MIB)
+    assert run("resize", "a.vhdx", "8M").error.endswith(
+        "(Windows error 1392). It is damaged, or no virtual disk of the format that its name says."
+    )

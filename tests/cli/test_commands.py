@@ -146,7 +146,7 @@ def test_a_target_that_exists_or_is_read_only_is_one_line_and_unharmed(
     target.chmod(0o666)
     exists, read_only = capsys.readouterr().err.splitlines()
     assert exists.startswith(f"pyvhdmp: {target}: ")
-    assert exists.endswith("(Windows error 80). With force it would be replaced.")
+    assert exists.endswith("(Windows error 80). With --force it would be replaced.")
     assert read_only.endswith("(Windows error 5). It is marked read-only.")
     assert target.read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.img", "out.vhd"]

@@ -82,6 +82,30 @@ def test_without_vhdmp_a_fixed_vhd_is_made_all_the_same(vhdmp: SimulatedWindows,
     assert run("create", "b.vhd", "1M", "--type", "fixed").error.startswith("b.vhd: size must be")
 
 
+def test_without_vhdmp_a_dynamic_vhd_names_the_one_that_can_be_had(
+    vhdmp: SimulatedWindows, run: Run
+) -> None:
+    vhdmp.vhdmp = False
+    assert run("create", "a.vhd", "8M").error.endswith(
+        "(Windows error 120). --type fixed makes one that needs no driver."
+    )
+    vhdmp.files["base.vhd"] = b""
+    for arguments in (["a.vhdx", "8M"], ["a.vhd", "--parent", "base.vhd"]):
+        assert "--type fixed" not in run("create", *arguments).error
+
+
+@pytest.mark.parametrize("has_vhdmp", [True, False])
+def test_a_name_of_no_format_is_not_for_want_of_a_driver(
+    vhdmp: SimulatedWindows, run: Run, has_vhdmp: bool
+) -> None:
+    vhdmp.vhdmp = has_vhdmp
+    vhdmp.files["in.img"] = bytes(MIB)
+    said = "a.img: the name of a new virtual disk must end in .vhd, "
+    assert run("create", "a.img", "8M").error.startswith(said)
+    error = run("create", "a.vhd", "--from", "in.img").error
+    assert error.startswith("in.img: --from takes a virtual disk")
+
+
 @pytest.mark.parametrize("code", [5, 1314])
 def test_without_the_right_a_fixed_vhd_is_made_all_the_same(
     vhdmp: SimulatedWindows, run: Run, code: int
@@ -118,7 +142,7 @@ def test_force_replaces_what_is_there_and_only_a_whole_disk_does(
     vhdmp.files["a.vhdx"] = b"old"
     vhdmp.files["a.partial.vhdx"] = b"of one that was killed"
     assert run("create", "a.vhdx", "8M").error.endswith(
-        "(Windows error 80). With force it would be replaced."
+        "(Windows error 80). With --force it would be replaced."
     )
     vhdmp.fail_next("CreateVirtualDisk", 112)
     error = run("create", "a.vhdx", "8M", "--force").error
@@ -137,11 +161,12 @@ def test_force_replaces_what_is_there_and_only_a_whole_disk_does(
         (["a.vhds", "8M"], "a.vhds: a VHD set is several files, and not made here"),
         (["a.vhdx", "1M"], "a.vhdx: size must be at least 3145728 bytes"),
         (["a.vhd", "3T"], "a.vhd: size must be at most "),
-        (["a.vhdx", "8M", "--block-size", "3M"], "a.vhdx: block_size must be 0 or, in a VHDX, "),
-        (["a.vhd", "8M", "--sector-size", "4K"], "a.vhd: sector_size must be 512 in a VHD"),
+        (["a.vhdx", "8M", "--block-size", "3M"], "a.vhdx: --block-size must be 0 or, in a VHDX, "),
+        (["a.vhd", "8M", "--sector-size", "4K"], "a.vhd: --sector-size must be 512 in a VHD"),
         (["a.vhdx", "--parent", "none.vhdx"], "none.vhdx: File not found (Windows error 2)"),
         (["a.vhdx", "--from", "none.vhdx"], "none.vhdx: File not found (Windows error 2)"),
         (["a.vhdx", "--from", "in.img"], "in.img: --from takes a virtual disk"),
+        (["a.vhdx", "--parent", "in.img"], "in.img: "),
         (["a.vhdx", "--parent", "A.VHDX"], "A.VHDX: "),
         (["none\\a.vhdx", "8M"], "none\\a.vhdx: Path not found (Windows error 3)"),
     ],
@@ -152,6 +177,18 @@ def test_what_cannot_be_made_is_one_line_and_leaves_nothing(
     vhdmp.files["in.img"] = bytes(MIB)
     assert run("create", *arguments).error.startswith(complaint)
     assert names(vhdmp) == ["in.img"]
+
+
+def test_a_parent_of_no_known_kind_is_not_for_want_of_a_driver(
+    vhdmp: SimulatedWindows, run: Run
+) -> None:
+    vhdmp.files["in.img"] = bytes(MIB)
+    vhdmp.fail_next("CreateVirtualDisk", 0xC03A0014)
+    vhdmp.fail_next("OpenVirtualDisk", 0xC03A0014, after=1)  # the first is the driver's proof
+    error = run("create", "a.vhdx", "--parent", "in.img").error
+    assert error.startswith("in.img: ")
+    assert "(Windows error 0xC03A0014)" in error
+    assert "VHDMP" not in error
 
 
 def test_a_disk_is_not_made_over_what_it_is_made_from(vhdmp: SimulatedWindows, run: Run) -> None:

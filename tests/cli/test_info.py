@@ -131,3 +131,23 @@ def test_an_image_that_is_none_is_an_error(vhdmp: SimulatedWindows, run: Run) ->
     vhdmp.files["a.vhdx"] = bytes(4096)
     assert run("info", "a.vhdx").error.startswith("a.vhdx: ")
     assert "(Windows error 2)" in run("info", "none.vhdx").error
+
+
+@pytest.mark.parametrize("command", [["info", "a.img"], ["copy", "a.img", "b.vhd"]])
+def test_an_image_of_another_format_than_its_name_says_is_not_taken_for_a_raw_one(
+    vhdmp: SimulatedWindows, run: Run, command: list[str]
+) -> None:
+    vhdmp.files["a.img"] = b"vhdxfile".ljust(MIB)
+    said = "a.img: no raw image: this is a VHDX, and has to have a name that ends in .vhdx"
+    assert run(*command).error.startswith(said)
+    assert list(vhdmp.files) == ["C:\\a.img"]
+
+
+@pytest.mark.parametrize("has_vhdmp", [True, False])
+def test_an_iso_is_one_with_a_driver_or_without(
+    vhdmp: SimulatedWindows, run: Run, has_vhdmp: bool
+) -> None:
+    vhdmp.files["a.iso"] = bytes(MIB)
+    vhdmp.vhdmp = has_vhdmp
+    facts = run("info", "a.iso", "--json").json
+    assert (facts["format"], facts["size"]) == ("iso", MIB)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from pyvhdmp.cli.text import format_rate, format_seconds, format_size, parse_size
@@ -28,7 +30,10 @@ def test_sizes_are_read_in_units_of_1024(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "K", "-1", "1.5G", "10X", "0x10", "1 G", "1GiBs"])
 def test_what_is_no_size_is_refused_by_name(text: str) -> None:
-    with pytest.raises(ValueError, match="is no size"):
+    with pytest.raises(
+        ValueError,
+        match=f"{re.escape(repr(text))} is no size: sizes are whole, such as 4096, 512M or 10GiB",
+    ):
         parse_size(text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import uuid
 from contextlib import AbstractContextManager
@@ -19,7 +20,7 @@ from pyvhdmp import (
 )
 from pyvhdmp._win32 import constants
 from pyvhdmp.disk import NewImage
-from pyvhdmp.testing import set_last_error, substituted
+from pyvhdmp.testing import SimulatedWindows, set_last_error, substituted
 from pyvhdmp.vhd import MAX_SIZE, Footer
 from tests.support import windows
 from tests.support.files import FilePath, make_folders
@@ -67,9 +68,22 @@ def test_make_fixed_vhd_never_overwrites(tmp_path: FilePath) -> None:
 @pytest.mark.parametrize("size", [0, -512, 1000, MAX_SIZE + 512])
 def test_make_fixed_vhd_refuses_a_size_and_leaves_no_file(tmp_path: FilePath, size: int) -> None:
     path = tmp_path / "new.vhd"
-    with pytest.raises(InvalidInputError, match="VHD"):
+    with pytest.raises(InvalidInputError, match=r"the size of a fixed VHD must be ") as caught:
         make_fixed_vhd(path, size)
+    assert caught.value.filename == str(path)
+    assert ("at least 512, not " in str(caught.value)) == (size < MAX_SIZE)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["new.vhdx", "new.AVHDX", "new.vhds", "new.iso"])
+def test_make_fixed_vhd_refuses_a_name_that_stands_for_something_else(
+    tmp_path: FilePath, name: str
+) -> None:
+    path = tmp_path / name
+    with pytest.raises(InvalidInputError, match=r"must end in \.vhd"):
+        make_fixed_vhd(path, SIZE)
+    assert not path.exists()
+    make_fixed_vhd(tmp_path / "new.partial", SIZE)
 
 
 def test_make_fixed_vhd_leaves_no_file_when_it_fails(tmp_path: FilePath) -> None:
@@ -166,9 +180,55 @@ def test_a_file_that_is_no_fixed_vhd_is_refused(
 )
 def test_auto_goes_by_the_name(tmp_path: FilePath, name: str, kind: type) -> None:
     path = tmp_path / name
-    make_fixed_vhd(path, SIZE)
+    if kind is FixedVhdDisk:
+        make_fixed_vhd(path, SIZE)
+    else:
+        path.write_bytes(bytes(SIZE))
     with refusing_driver(), open_disk(path) as disk:
         assert type(disk) is kind
+
+
+FIXED_VHD = bytes(4096) + Footer(4096).pack()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"vhdxfile".ljust(4096), r"a VHDX, and has to have a name that ends in \.vhdx"),
+        (FIXED_VHD, r"a fixed VHD, and has to have a name that ends in \.vhd$"),
+        (FIXED_VHD[-512:] + FIXED_VHD, r"a dynamic or differencing VHD, and has to have a name"),
+        (b"QFI\xfb".ljust(512), "a qcow2 image, which nothing here reads"),
+        (b"QED\0".ljust(4096), "a QED image, which"),
+        (b"KDMV".ljust(4096), "a VMDK, which"),
+        (b"COWD".ljust(4096), "a VMDK, which"),
+        (b"# Disk DescriptorFile\nversion=1".ljust(512), "the description of a VMDK, which"),
+        ((b"<<< ".ljust(64) + b"\x7f\x10\xda\xbe").ljust(4096), "a VDI, which"),
+    ],
+)
+def test_auto_takes_no_other_format_for_a_raw_image_unless_it_is_told_to(
+    tmp_path: FilePath, content: bytes, said: str
+) -> None:
+    path = tmp_path / "disk.img"
+    path.write_bytes(content)
+    with pytest.raises(InvalidInputError, match="no raw image: this is ") as caught:
+        open_disk(path, read_only=True)
+    assert caught.value.filename == str(path)
+    assert re.search(said, str(caught.value.strerror))
+    assert "backend='raw'" in caught.value.__notes__[0]
+    with open_disk(path, read_only=True, backend="raw") as disk:
+        assert disk.read(0, len(content) // 512).result(SECONDS) == content
+    path.unlink()  # nothing has it open
+
+
+@pytest.mark.parametrize("machine", ["simulated"], indirect=True)
+def test_a_raw_image_whose_ends_cannot_be_read_is_opened_all_the_same(
+    tmp_path: FilePath, machine: SimulatedWindows
+) -> None:
+    path = tmp_path / "disk.img"
+    path.write_bytes(b"QFI\xfb".ljust(4096))
+    machine.fail_next("ReadFile", constants.ERROR_CRC, after=1, calls=2)  # the first is a probe
+    with open_disk(path, read_only=True) as disk:
+        assert disk.size == 4096
 
 
 @pytest.mark.parametrize(("disk_type", "kind"), [(3, "dynamic"), (4, "differencing")])

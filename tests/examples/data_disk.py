@@ -1,9 +1,11 @@
-"""Build a data disk for a VM from the files of a folder: python tests/examples/data_disk.py FOLDER
+"""Build a data disk for a VM from the files of a folder.
 
-It makes data.vhdx, a dynamic disk with one FAT32 partition, and on it vm1.avhdx, a differencing
-disk with one file more, and reads that file back. Nothing is mounted. Run it as administrator.
+In the current folder it makes data.vhdx, a dynamic disk with one FAT32 partition, and on it
+vm1.avhdx, a differencing disk with one file more, and reads that file back. Nothing is mounted.
+Run it as administrator.
 """
 
+import argparse
 import os
 import random
 import struct
@@ -36,6 +38,7 @@ def main(folder: Path) -> None:
     pyvhdmp.VirtualDisk.create_differencing("vm1.avhdx", "data.vhdx").close()
     write("vm1.avhdx", {at: data for at, data in mine.items() if base.get(at) != data})
 
+    print("made data.vhdx and vm1.avhdx in the current folder")
     with open_when_free("vm1.avhdx") as disk:
         print("hostname:", read_file(disk, "hostname").decode().strip())
 
@@ -135,4 +138,12 @@ def padded(data: bytes, size: int) -> bytes:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1])) if len(sys.argv) == 2 else sys.exit(__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="whose files the disk gets")
+    options = parser.parse_args()
+    if not options.folder.is_dir():
+        parser.error(f"{options.folder} is no folder")
+    try:
+        main(options.folder)
+    except (OSError, RuntimeError) as error:
+        sys.exit(f"{parser.prog}: {error}")

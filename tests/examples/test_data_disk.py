@@ -105,7 +105,8 @@ def test_the_script_makes_a_data_disk_and_one_on_it_that_others_can_read(
             parent = used_part(disk)
         with open_disk("vm1.avhdx", read_only=True) as disk:
             child = used_part(disk)
-    assert capsys.readouterr().out == "hostname: vm1\n"
+    made = "made data.vhdx and vm1.avhdx in the current folder\n"
+    assert capsys.readouterr().out == made + "hostname: vm1\n"
     judge(parent, tmp_path / "data", files)
     judge(child, tmp_path / "vm1", files | {"hostname": b"vm1\n"})
 
@@ -198,14 +199,33 @@ def test_a_disk_that_is_not_there_is_not_waited_for(tmp_path: FilePath) -> None:
         data_disk.open_when_free(tmp_path / "data.vhdx")
 
 
-def test_without_a_folder_it_says_how_it_is_called() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--help"], 0, "In the current folder it makes data.vhdx"),
+        ([], 2, "the following arguments are required: FOLDER"),
+        (["none"], 2, "error: none is no folder"),
+        pytest.param(
+            ["."],
+            1,
+            "data_disk.py: pyvhdmp does its I/O through Windows' own DLLs",
+            marks=pytest.mark.skipif(sys.platform == "win32", reason="Windows is what it needs"),
+        ),
+    ],
+)
+def test_the_script_says_how_it_is_called_and_what_is_wrong(
+    arguments: list[str], code: int, said: str, tmp_path: Path
+) -> None:
     script = Path(data_disk.__file__)
     done = subprocess.run(
-        [sys.executable, script],
+        [sys.executable, script, *arguments],
         env=os.environ | {"PYTHONPATH": str(script.parents[2])},
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert done.returncode == 1
-    assert "data_disk.py FOLDER" in done.stderr
+    assert done.returncode == code
+    text = " ".join((done.stdout + done.stderr).split())
+    assert said in text
+    assert "Traceback" not in text

@@ -149,8 +149,8 @@ def test_a_disk_that_is_left_open_on_the_default_port_is_reported() -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"latency": (-1.0, 2.0)}, r"latency must be \(least, most\)"),
-        ({"latency": (2.0, 1.0)}, r"latency must be \(least, most\)"),
+        ({"latency": (-1.0, 2.0)}, r"latency must be a pair of seconds \(least, most\)"),
+        ({"latency": (2.0, 1.0)}, r"latency must be a pair of seconds \(least, most\)"),
         ({"depth": 0}, "depth must be at least 1"),
     ],
 )

@@ -89,7 +89,7 @@ def test_each_open_and_create_has_a_resiliency_guid_of_its_own(driver: Driver) -
         (constants.ERROR_INVALID_PARAMETER, OSError, "The path was absolute"),
         (constants.ERROR_FILE_SYSTEM_LIMITATION, OSError, "exFAT"),
         (constants.ERROR_VIRTUAL_DISK_LIMITATION, OSError, "compressed, encrypted or sparse"),
-        (constants.ERROR_VHD_PARENT_VHD_NOT_FOUND, OSError, "put the parent back"),
+        (constants.ERROR_VHD_PARENT_VHD_NOT_FOUND, FileNotFoundError, "put the parent back"),
     ],
 )
 def test_a_failed_open_raises_what_the_code_stands_for_and_closes_nothing(
@@ -187,6 +187,9 @@ def test_create_differencing(driver: Driver) -> None:
         (lambda: VirtualDisk.create_fixed("a.img", 8 * MIB), r"must end in \.vhd"),
         (lambda: VirtualDisk.create_differencing("a", "b.vhdx"), r"must end in \.vhd"),
         (lambda: VirtualDisk.create_differencing("a.vhdx", ""), "is no path"),
+        (lambda: VirtualDisk.create_differencing("a.vhdx", "b.vhd"), "of a VHDX must be a VHDX"),
+        (lambda: VirtualDisk.create_differencing("a.vhd", "b.avhdx"), "of a VHD must be a VHD,"),
+        (lambda: VirtualDisk.create_differencing("a.vhd", "b.iso"), "of a VHD must be a VHD,"),
     ],
 )
 def test_create_refuses_what_windows_would_call_error_87_and_names_the_argument(
@@ -380,7 +383,9 @@ def test_the_parent_is_named_or_where_it_was_looked_for(driver: Driver) -> None:
         driver.parents, driver.parent_found = ["C:\\a.vhdx", ".\\a.vhdx"], False
         with pytest.raises(FileNotFoundError) as caught:
             print(disk.parent)
-    assert caught.value.__notes__[-1] == "Its parent was looked for at C:\\a.vhdx, .\\a.vhdx."
+    assert caught.value.filename == "C:\\a.vhdx"
+    said = "The parent of a.vhdx was looked for at C:\\a.vhdx, .\\a.vhdx."
+    assert caught.value.__notes__[-1] == said
 
 
 def test_a_disk_whose_parent_is_missing_says_where_it_was_looked_for(driver: Driver) -> None:
