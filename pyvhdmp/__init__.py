@@ -14,42 +14,46 @@ virtual disks), `vhd` (a file format), `files` (files by name), and on top `copy
 
 from __future__ import annotations
 
-from pyvhdmp.buffers import PageBuffer
-from pyvhdmp.completion import CompletionPort
-from pyvhdmp.disk import (
-    Backend,
-    Disk,
-    FixedVhdDisk,
-    RawDisk,
-    UnmapBehavior,
-    VhdmpDisk,
-    make_fixed_vhd,
-    open_disk,
-)
-from pyvhdmp.errors import (
-    DiskError,
-    IllegalBlockError,
-    InvalidInputError,
-    MediumError,
-    ReadOnlyError,
-    ShortTransferError,
-)
-from pyvhdmp.overlapped import OverlappedFile
-from pyvhdmp.virtual_disk import (
-    AlreadyDone,
-    ChangedRange,
-    ChangeTracking,
-    Metadata,
-    Operation,
-    PhysicalDisk,
-    ScsiError,
-    ScsiResponse,
-    StorageDependency,
-    VirtualDisk,
-    VirtualDiskFormat,
-    VirtualDiskInfo,
-    VirtualDiskType,
-)
+# Importing this package loads next to nothing; each public name loads what it needs when it
+# is first used. A type checker sees plain imports. (typing itself would be half of the cost.)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyvhdmp.buffers import PageBuffer
+    from pyvhdmp.completion import CompletionPort
+    from pyvhdmp.disk import (
+        Backend,
+        Disk,
+        FixedVhdDisk,
+        RawDisk,
+        UnmapBehavior,
+        VhdmpDisk,
+        make_fixed_vhd,
+        open_disk,
+    )
+    from pyvhdmp.errors import (
+        DiskError,
+        IllegalBlockError,
+        InvalidInputError,
+        MediumError,
+        ReadOnlyError,
+        ShortTransferError,
+    )
+    from pyvhdmp.overlapped import OverlappedFile
+    from pyvhdmp.virtual_disk import (
+        AlreadyDone,
+        ChangedRange,
+        ChangeTracking,
+        Metadata,
+        Operation,
+        PhysicalDisk,
+        ScsiError,
+        ScsiResponse,
+        StorageDependency,
+        VirtualDisk,
+        VirtualDiskFormat,
+        VirtualDiskInfo,
+        VirtualDiskType,
+    )
 
 __version__ = "0.1.0"
 
@@ -86,3 +90,37 @@ __all__ = [
     "make_fixed_vhd",
     "open_disk",
 ]
+
+
+if not TYPE_CHECKING:
+    _HOMES = {
+        "buffers": "PageBuffer",
+        "completion": "CompletionPort",
+        "disk": (
+            "Backend Disk FixedVhdDisk RawDisk UnmapBehavior VhdmpDisk make_fixed_vhd open_disk"
+        ),
+        "errors": (
+            "DiskError IllegalBlockError InvalidInputError MediumError ReadOnlyError "
+            "ShortTransferError"
+        ),
+        "overlapped": "OverlappedFile",
+        "virtual_disk": (
+            "AlreadyDone ChangeTracking ChangedRange Metadata Operation PhysicalDisk ScsiError "
+            "ScsiResponse StorageDependency VirtualDisk VirtualDiskFormat VirtualDiskInfo "
+            "VirtualDiskType"
+        ),
+    }
+
+    def __getattr__(name):
+        """Load the module that a public name is from."""
+        for home, names in _HOMES.items():
+            if name in names.split():
+                from importlib import import_module
+
+                value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__():
+        """All public names, loaded or not."""
+        return sorted({*globals(), *__all__})

