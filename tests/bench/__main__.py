@@ -41,26 +41,29 @@ class Measured(TypedDict):
     is_reached: bool
 
 
+_MEBIBYTES = {"image": 64, "large": 1024, "small": 256}
+
+
 @contextlib.contextmanager
-def files() -> Iterator[dict[str, str]]:
-    """Make the files that the programs work on, in memory where that is possible."""
+def files(rows: list[Row]) -> Iterator[dict[str, str]]:
+    """Make the files that the rows' programs work on, in memory where that is possible."""
+    wanted = {word[1:-1] for row in rows for word in row.program if word.startswith("{")}
     memory = "/dev/shm"
     where = memory if os.access(memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="pyvhdmp-bench.", dir=where) as folder:
-        paths = {name: os.path.join(folder, name) for name in ("image", "large", "small", "sparse")}
+        paths = {name: os.path.join(folder, name) for name in wanted}
         block = os.urandom(1 << 20)
-        for name, mebibytes in (("image", 64), ("large", 1024), ("small", 256)):
+        for name in wanted & _MEBIBYTES.keys():
             with open(paths[name], "wb") as file:
-                for _ in range(mebibytes):
+                for _ in range(_MEBIBYTES[name]):
                     file.write(block)
-        with open(paths["sparse"], "wb") as file:
-            file.truncate(16 << 30)
-            file.write(block)
-        yield paths | {
-            "folder": folder,
-            "target": os.path.join(folder, "target.vhd"),
-            "device": _device(folder),
-        }
+        if "sparse" in wanted:
+            with open(paths["sparse"], "wb") as file:
+                file.truncate(16 << 30)
+                file.write(block)
+        if "device" in wanted:
+            paths["device"] = _device(folder)
+        yield paths | {"folder": folder, "target": os.path.join(folder, "target.vhd")}
 
 
 def _device(folder: str) -> str:
@@ -85,7 +88,9 @@ def run(row: Row, paths: dict[str, str]) -> dict[str, tuple[str, Pairs]]:
         command = [sys.executable, *command]
     else:
         command = [str(ROOT / "tests" / "winpython"), *command]
-        environment |= {"WINPYTHON": row.python, "WINPYTHON_GROUP": "windows-bench"}
+        environment |= {"WINPYTHON": row.python}
+        if module.startswith("with_"):
+            environment |= {"WINPYTHON_GROUP": "windows-bench"}
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -147,7 +152,7 @@ def measure(rows: list[Row]) -> list[Measured]:
     """Measure the rows, and print each as it is done."""
     figures = []
     done: dict[tuple[object, ...], list[dict[str, tuple[str, Pairs]]]] = {}
-    with files() as paths:
+    with files(rows) as paths:
         for row in rows:
             source = (row.program, row.python, row.processes)
             if source not in done:
