@@ -130,6 +130,23 @@ def test_force_replaces_what_is_there_and_only_a_whole_disk_does(
     assert run("info", "a.vhdx", "--json").json["size"] == 8 * MIB
 
 
+@pytest.mark.parametrize("options", [[], ["--json"], ["--force"]])
+def test_a_disk_about_which_nothing_can_be_told_is_made_all_the_same(
+    vhdmp: SimulatedWindows, run: Run, options: list[str]
+) -> None:
+    if "--force" in options:
+        vhdmp.files["a.vhdx"] = b"old"
+    vhdmp.fail_next("OpenVirtualDisk", 32, after=1)  # the first asks for the driver
+    done = run("create", "a.vhdx", "8M", *options)
+    assert done.code == 0
+    assert done.output == ('{"path": "a.vhdx"}\n' if "--json" in options else "created a.vhdx\n")
+    assert done.errors.startswith("pyvhdmp: a.vhdx is whole, but what it is cannot be read: ")
+    assert "(Windows error 32)" in done.errors
+    assert done.errors.count("\n") == 1
+    assert names(vhdmp) == ["a.vhdx"]
+    assert run("info", "a.vhdx", "--json").json["size"] == 8 * MIB
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
