@@ -148,7 +148,7 @@ def _make_fixed_vhd(
     options: argparse.Namespace, path: str, partial: str, progress: ProgressLine
 ) -> None:
     """Make what takes no driver, with one or without."""
-    check_new_disk(path, options.size, options.sector_size or 512)
+    check_new_disk(path, options.size, **_sector_sizes(options))
     try:
         check_vhdmp(partial)
         _make_fixed(options, partial, progress)

@@ -182,9 +182,7 @@ class Opening(DiskHandle):
         """
         name = files.checked_path(path)
         parameters = formats.create_parameters(name, disk_id)
-        sector_size = formats.set_sector_sizes(parameters, name, sector_size, physical_sector_size)
-        format = formats.format_of(name) or VirtualDiskFormat.VHDX
-        parameters.Version2.MaximumSize = formats.check_size(name, format, size, sector_size)
+        formats.set_sizes(parameters, name, size, sector_size, physical_sector_size)
         check_flags(flags, name)
         flags |= enums.CREATE_VIRTUAL_DISK_FLAG.FULL_PHYSICAL_ALLOCATION
         return cls._begin_create(name, flags, parameters)
@@ -209,9 +207,7 @@ class Opening(DiskHandle):
         """
         name = files.checked_path(path)
         parameters = formats.create_parameters(name, disk_id)
-        sector_size = formats.set_sector_sizes(parameters, name, sector_size, physical_sector_size)
-        format = formats.format_of(name) or VirtualDiskFormat.VHDX
-        parameters.Version2.MaximumSize = formats.check_size(name, format, size, sector_size)
+        formats.set_sizes(parameters, name, size, sector_size, physical_sector_size)
         formats.set_block_size(parameters, name, block_size)
         return cls._create(name, flags, parameters)
 

@@ -82,6 +82,16 @@ def test_without_vhdmp_a_fixed_vhd_is_made_all_the_same(vhdmp: SimulatedWindows,
     assert run("create", "b.vhd", "1M", "--type", "fixed").error.startswith("b.vhd: size must be")
 
 
+def test_without_vhdmp_no_option_is_ignored(vhdmp: SimulatedWindows, run: Run) -> None:
+    vhdmp.vhdmp = False
+    arguments = ["create", "a.vhd", "8M", "--type", "fixed", "--physical-sector-size"]
+    assert run(*arguments, "4K").error == (
+        "a.vhd: physical_sector_size must be 512 in a VHD, not 4096"
+    )
+    assert names(vhdmp) == []
+    assert run(*arguments, "512", "--sector-size", "512").code == 0
+
+
 @pytest.mark.parametrize("code", [5, 1314])
 def test_without_the_right_a_fixed_vhd_is_made_all_the_same(
     vhdmp: SimulatedWindows, run: Run, code: int
