@@ -114,7 +114,7 @@ class DiskHandle:
         """Wait for long operations that are running, then close the handle. Idempotent.
 
         With it ends an attachment that it is the last handle of. `cancel`: cancel the
-        operations first; a mirror, which would never end, is cancelled in any case.
+        operations first; a mirror or a fork, which would never end, is cancelled in any case.
         """
         with self._lock:
             self._closing = True

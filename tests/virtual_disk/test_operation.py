@@ -141,7 +141,7 @@ class Kernel:
 @pytest.fixture
 def kernel(driver: Driver) -> Iterator[Kernel]:
     kernel = Kernel(driver)
-    with kernel.installed("CompactVirtualDisk", "MirrorVirtualDisk"):
+    with kernel.installed("CompactVirtualDisk", "MirrorVirtualDisk", "ForkVirtualDisk"):
         yield kernel
         assert kernel.open_events == 0  # nothing leaks, in any test here
 
@@ -387,14 +387,6 @@ def test_close_can_cancel_first(kernel: Kernel) -> None:
     disk = VirtualDisk.open("a.vhdx")
     operation = disk.compact()
     disk.close(cancel=True)
-    with pytest.raises(CancelledError):
-        operation.result()
-
-
-def test_close_cancels_a_mirror_which_would_never_end(kernel: Kernel) -> None:
-    kernel.on_cancel = lambda: kernel.finish(constants.ERROR_OPERATION_ABORTED)
-    with VirtualDisk.open("a.vhdx") as disk:
-        operation = disk.mirror("b.vhdx")
     with pytest.raises(CancelledError):
         operation.result()
 
@@ -657,3 +649,78 @@ def test_ctrl_c_while_a_disk_is_made_unmakes_it(
     assert len(kernel.cancels) == 1
     assert kernel.deleted == (["C:\\disks\\a.vhdx"] if won else [])
     assert kernel.driver.handles == set()
+
+
+# -- Mirrors and forks, which never end by themselves -----------------------------
+
+
+@pytest.mark.parametrize("begin", [VirtualDisk.mirror, VirtualDisk.fork])
+def test_close_cancels_what_would_never_end(
+    kernel: Kernel, begin: Callable[[VirtualDisk, str], Operation[None]]
+) -> None:
+    kernel.on_cancel = lambda: kernel.finish(constants.ERROR_OPERATION_ABORTED)
+    disk = VirtualDisk.open("a.vhdx")
+    operation = begin(disk, "b.vhdx")
+    assert operation.is_endless
+    close_in_time(disk)
+    with pytest.raises(CancelledError):
+        operation.result()
+
+
+@pytest.mark.parametrize("begin", [VirtualDisk.mirror, VirtualDisk.fork])
+def test_it_is_ready_when_all_of_the_progress_is_there_and_it_is_still_pending(
+    kernel: Kernel, begin: Callable[[VirtualDisk, str], Operation[None]]
+) -> None:
+    with VirtualDisk.open("a.vhdx") as disk:
+        operation = begin(disk, "b.vhdx")
+        for kernel.progress in ((0, 0), (0, 9), (8, 9)):
+            with pytest.raises(TimeoutError):
+                operation.wait_ready(0.01)
+        waiter = threading.Thread(target=operation.wait_ready)
+        waiter.start()
+        kernel.progress = (9, 9)
+        waiter.join(30)
+        assert not waiter.is_alive()
+        assert not operation.done()
+        assert kernel.cancels == []
+        kernel.finish()
+        operation.wait_ready()  # and when it has been ended there is nothing to wait for
+
+
+@pytest.mark.parametrize("code", [constants.ERROR_DISK_FULL, constants.ERROR_OPERATION_ABORTED])
+def test_who_waits_for_it_to_be_ready_learns_how_it_failed(kernel: Kernel, code: int) -> None:
+    with VirtualDisk.open("a.vhdx") as disk:
+        operation = disk.mirror("b.vhdx")
+        kernel.progress = (9, 9)
+        kernel.finish(code)
+        with pytest.raises(OSError, match=r"a\.vhdx") as caught:
+            operation.wait_ready()
+        assert windows.winerror(caught.value) == code
+
+
+def test_any_other_operation_is_waited_for_to_its_end(kernel: Kernel) -> None:
+    with VirtualDisk.open("a.vhdx") as disk:
+        operation = disk.compact()
+        kernel.progress = (9, 9)
+        with pytest.raises(TimeoutError):
+            operation.wait_ready(0.05)
+        kernel.finish()
+        operation.wait_ready()
+        assert operation.done()
+
+
+def test_ctrl_c_while_somebody_waits_for_it_to_be_ready_cancels_it(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel.on_cancel = lambda: kernel.finish(constants.ERROR_OPERATION_ABORTED)
+
+    def interrupted(self: Operation[None], timeout: float | None) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    with VirtualDisk.open("a.vhdx") as disk:
+        operation = disk.fork("b.vhdx")
+        monkeypatch.setattr(Operation, "_wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            operation.wait_ready()
+        assert operation.cancelled()
