@@ -302,6 +302,7 @@ def test_a_parent_of_another_size_or_of_none_is_refused(driver: SimulatedWindows
         ("out.img", VirtualDiskType.FIXED, "a raw image cannot be fixed"),
         ("out.img", VirtualDiskType.DYNAMIC, "a raw image cannot be dynamic"),
         ("out.vhdx", VirtualDiskType.DIFFERENCING, "must have a parent"),
+        ("out.vhd", "dynamic", "disk_type must be a VirtualDiskType or None, not 'dynamic'"),
     ],
 )
 def test_a_type_that_a_name_cannot_have_is_refused(

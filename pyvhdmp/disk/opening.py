@@ -61,6 +61,10 @@ def new_image_kind(
     `disk_type`: what was asked for. Unless something is, a .vhd is fixed and a .vhdx dynamic.
     Raises `InvalidInputError` for a name of what there cannot be.
     """
+    if not isinstance(disk_type, VirtualDiskType | None):
+        raise InvalidInputError.because(
+            f"disk_type must be a VirtualDiskType or None, not {disk_type!r}", path
+        )
     suffix = _suffix(path)
     if has_parent:
         if suffix not in _DIFFERENCING:

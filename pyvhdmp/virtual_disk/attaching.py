@@ -108,7 +108,10 @@ class Attaching(Asking):
         version = enums.ATTACH_VIRTUAL_DISK_VERSION
         parameters = structures.ATTACH_VIRTUAL_DISK_PARAMETERS(Version=version.VERSION_1)
         if part is not None:
-            offset, length = map(operator.index, part)
+            try:
+                offset, length = map(operator.index, part)
+            except (TypeError, ValueError):
+                offset, length = -1, -1  # which is refused, too
             if offset < 0 or length <= 0 or offset + length > _MAX_OFFSET:
                 raise InvalidInputError.because(
                     f"restrict_to must be an offset and a length, not {part}", self._path

@@ -31,6 +31,7 @@ __all__ = [
     "check_size",
     "create_parameters",
     "format_of",
+    "guid_of",
     "set_block_size",
     "set_sizes",
     "storage_type",
@@ -110,6 +111,13 @@ def check_flags(flags: int, path: str) -> None:
         raise InvalidInputError.because(f"flags must have 32 bits, not be {flags:#x}", path)
 
 
+def guid_of(argument: str, value: uuid.UUID) -> GUID:
+    """Return an identity as Windows writes it. `argument`: the name for what is none."""
+    if not isinstance(value, uuid.UUID):
+        raise TypeError(f"{argument} must be a uuid.UUID, not {type(value).__name__}")
+    return GUID.of(value)
+
+
 def format_of(path: str) -> VirtualDiskFormat | None:
     """Return the format that a name stands for, None for one that says nothing."""
     return _SUFFIXES.get(ntpath.splitext(path)[1].lower())
@@ -144,7 +152,7 @@ def create_parameters(path: str, disk_id: uuid.UUID | None) -> CREATE_VIRTUAL_DI
     _limits(path)
     parameters = CREATE_VIRTUAL_DISK_PARAMETERS(Version=enums.CREATE_VIRTUAL_DISK_VERSION.VERSION_2)
     if disk_id is not None:
-        parameters.Version2.UniqueId = GUID.of(disk_id)
+        parameters.Version2.UniqueId = guid_of("disk_id", disk_id)
     parameters.Version2.ResiliencyGuid = GUID.of(uuid.uuid4())
     return parameters
 

@@ -12,6 +12,7 @@ from pyvhdmp._win32.memory import address_of
 from pyvhdmp._win32.virtdisk_structures import GUID, ULONG_CELL
 from pyvhdmp.buffers import PAGE_SIZE, Block
 from pyvhdmp.errors import windows_error
+from pyvhdmp.virtual_disk.formats import guid_of
 from pyvhdmp.virtual_disk.questions import grown
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Metadata(MutableMapping[uuid.UUID, bytes]):
         return bytes(block.memory[:length])
 
     def __setitem__(self, key: uuid.UUID, value: bytes) -> None:
-        item, data = _guid(key), bytes(value)
+        item, data = _guid(key), bytes(memoryview(value))  # of a number, bytes makes zeros
         block = Block(max(PAGE_SIZE, -(-len(data) // PAGE_SIZE) * PAGE_SIZE))
         block.memory[: len(data)] = data
         with self._lock:
@@ -105,6 +106,4 @@ class Metadata(MutableMapping[uuid.UUID, bytes]):
 
 
 def _guid(key: uuid.UUID) -> GUID:
-    if not isinstance(key, uuid.UUID):
-        raise TypeError(f"metadata has a uuid.UUID for a key, not {type(key).__name__}")
-    return GUID.of(key)
+    return guid_of("a metadata key", key)

@@ -89,7 +89,7 @@ class Opening(DiskHandle):
             parameters.Version2.ResiliencyGuid = GUID.of(uuid.uuid4())
         if snapshot_id is not None:
             parameters.Version = enums.OPEN_VIRTUAL_DISK_VERSION.VERSION_3
-            parameters.Version3.SnapshotId = GUID.of(snapshot_id)
+            parameters.Version3.SnapshotId = formats.guid_of("snapshot_id", snapshot_id)
         check_flags(flags, name)  # before Python's own flags cut them
         if cached_io:
             flags |= enums.OPEN_VIRTUAL_DISK_FLAG.CACHED_IO
@@ -278,8 +278,12 @@ class Opening(DiskHandle):
         """Begin what `create_from` does. The operation's result is the disk, open."""
         name, source_name = files.checked_path(path), files.checked_path(source)
         parameters = formats.create_parameters(name, disk_id)
-        if disk_type is VirtualDiskType.DIFFERENCING:
-            raise InvalidInputError.because("disk_type must be fixed or dynamic in a copy", name)
+        if disk_type not in (VirtualDiskType.FIXED, VirtualDiskType.DYNAMIC):
+            raise InvalidInputError.because(
+                "disk_type must be VirtualDiskType.FIXED or VirtualDiskType.DYNAMIC in a copy, "
+                f"not {disk_type!r}",
+                name,
+            )
         check_flags(flags, name)
         if disk_type is VirtualDiskType.FIXED:
             flags |= enums.CREATE_VIRTUAL_DISK_FLAG.FULL_PHYSICAL_ALLOCATION

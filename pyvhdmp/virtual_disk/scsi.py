@@ -7,6 +7,7 @@ standards SPC-4 and SBC-3 of T10.
 
 from __future__ import annotations
 
+import operator
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -105,6 +106,7 @@ def send(
 
     The memory of all three belongs to this call alone, until it has returned.
     """
+    length = operator.index(length)
     if not 6 <= len(cdb) <= _MAX_CDB:
         raise InvalidInputError.because(f"cdb must have 6 to {_MAX_CDB} bytes, not {len(cdb)}")
     if data and length:

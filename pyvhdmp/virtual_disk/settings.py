@@ -11,10 +11,9 @@ from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_structures as structures
 from pyvhdmp._win32.memory import address_of
 from pyvhdmp._win32.virtdisk_enums import SET_VIRTUAL_DISK_INFO_VERSION as SETTING
-from pyvhdmp._win32.virtdisk_structures import GUID
 from pyvhdmp.errors import InvalidInputError, windows_error
 from pyvhdmp.virtual_disk.asking import Asking
-from pyvhdmp.virtual_disk.formats import MAX_ULONG, VirtualDiskFormat, absolute
+from pyvhdmp.virtual_disk.formats import MAX_ULONG, VirtualDiskFormat, absolute, guid_of
 
 __all__ = ["Settings"]
 
@@ -47,7 +46,7 @@ class Settings(Asking):
         """Write both into a differencing VHDX, unchecked: where its parent is, and which id
         it has to have."""
         setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.PARENT_LOCATOR)
-        setting.ParentLocator.LinkageId = GUID.of(linkage_id)
+        setting.ParentLocator.LinkageId = guid_of("linkage_id", linkage_id)
         setting.ParentLocator.ParentFilePath = files.checked_path(path)
         self._set(setting)
 
@@ -66,10 +65,10 @@ class Settings(Asking):
         """Give the disk another identity. Raises the `OSError` of SetVirtualDiskInformation."""
         if self.info.format is VirtualDiskFormat.VHD:
             setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.IDENTIFIER)
-            setting.UniqueIdentifier = GUID.of(disk_id)
+            setting.UniqueIdentifier = guid_of("disk_id", disk_id)
         else:
             setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.VIRTUAL_DISK_ID)
-            setting.VirtualDiskId = GUID.of(disk_id)
+            setting.VirtualDiskId = guid_of("disk_id", disk_id)
         self._set(setting)
 
     def set_physical_sector_size(self, size: int) -> None:

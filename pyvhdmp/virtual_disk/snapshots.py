@@ -12,9 +12,8 @@ from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_enums as enums
 from pyvhdmp._win32 import virtdisk_structures as structures
 from pyvhdmp._win32.memory import address_of
-from pyvhdmp._win32.virtdisk_structures import GUID
 from pyvhdmp.errors import windows_error
-from pyvhdmp.virtual_disk.formats import absolute
+from pyvhdmp.virtual_disk.formats import absolute, guid_of
 from pyvhdmp.virtual_disk.handle import DiskHandle
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class Snapshots(DiskHandle):
         parameters = structures.TAKE_SNAPSHOT_VHDSET_PARAMETERS(
             Version=enums.TAKE_SNAPSHOT_VHDSET_VERSION.VERSION_1
         )
-        parameters.Version1.SnapshotId = GUID.of(snapshot_id)
+        parameters.Version1.SnapshotId = guid_of("snapshot_id", snapshot_id)
         flag = enums.TAKE_SNAPSHOT_VHDSET_FLAG
         self._change_set(
             "TakeSnapshotVhdSet", parameters, flag.WRITEABLE if writable else flag.NONE
@@ -58,7 +57,7 @@ class Snapshots(DiskHandle):
         parameters = structures.DELETE_SNAPSHOT_VHDSET_PARAMETERS(
             Version=enums.DELETE_SNAPSHOT_VHDSET_VERSION.VERSION_1
         )
-        parameters.Version1.SnapshotId = GUID.of(snapshot_id)
+        parameters.Version1.SnapshotId = guid_of("snapshot_id", snapshot_id)
         flag = enums.DELETE_SNAPSHOT_VHDSET_FLAG
         self._change_set(
             "DeleteSnapshotVhdSet", parameters, flag.PERSIST_RCT if keep_changes else flag.NONE
@@ -78,9 +77,9 @@ class Snapshots(DiskHandle):
         parameters = structures.APPLY_SNAPSHOT_VHDSET_PARAMETERS(
             Version=enums.APPLY_SNAPSHOT_VHDSET_VERSION.VERSION_1
         )
-        parameters.Version1.SnapshotId = GUID.of(snapshot_id)
+        parameters.Version1.SnapshotId = guid_of("snapshot_id", snapshot_id)
         if leaf_snapshot_id is not None:
-            parameters.Version1.LeafSnapshotId = GUID.of(leaf_snapshot_id)
+            parameters.Version1.LeafSnapshotId = guid_of("leaf_snapshot_id", leaf_snapshot_id)
         flag = enums.APPLY_SNAPSHOT_VHDSET_FLAG
         self._change_set(
             "ApplySnapshotVhdSet", parameters, flag.WRITEABLE if writable else flag.NONE
@@ -93,7 +92,7 @@ class Snapshots(DiskHandle):
         parameters = structures.MODIFY_VHDSET_PARAMETERS(
             Version=enums.MODIFY_VHDSET_VERSION.SNAPSHOT_PATH
         )
-        parameters.SnapshotPath.SnapshotId = GUID.of(snapshot_id)
+        parameters.SnapshotPath.SnapshotId = guid_of("snapshot_id", snapshot_id)
         parameters.SnapshotPath.SnapshotFilePath = absolute(self._windows, files.checked_path(path))
         flag = enums.MODIFY_VHDSET_FLAG
         self._change_set(
@@ -105,7 +104,7 @@ class Snapshots(DiskHandle):
         parameters = structures.MODIFY_VHDSET_PARAMETERS(
             Version=enums.MODIFY_VHDSET_VERSION.REMOVE_SNAPSHOT
         )
-        parameters.SnapshotId = GUID.of(snapshot_id)
+        parameters.SnapshotId = guid_of("snapshot_id", snapshot_id)
         self._change_set("ModifyVhdSet", parameters, enums.MODIFY_VHDSET_FLAG.NONE)
 
     def set_default_snapshot_path(self, path: str | os.PathLike[str]) -> None:

@@ -45,6 +45,8 @@ class Tracking(Settings):
         Raises `InvalidInputError`, and, while it is iterated over, the `OSError` of
         QueryChangesVirtualDisk.
         """
+        if not isinstance(since, str):
+            raise TypeError(f"since must be a str, not {type(since).__name__}")
         if (
             not since
             or "\0" in since

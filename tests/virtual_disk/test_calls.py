@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import uuid
 from collections.abc import Callable
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import pytest
 
@@ -442,6 +443,10 @@ def test_error_87_comes_with_what_was_ruled_out(driver: Driver, function: str) -
     assert len(caught.value.__notes__) == 2
 
 
+def copied(disk_type: Any, disk: VirtualDisk) -> None:
+    VirtualDisk.create_from("a.vhd", "b.vhd", disk_type=disk_type)
+
+
 @pytest.mark.parametrize(
     ("use", "complaint"),
     [
@@ -479,12 +484,12 @@ def test_error_87_comes_with_what_was_ruled_out(driver: Driver, function: str) -
         (lambda disk: VirtualDisk.create_from("a.vhd", ""), "is no path"),
         (lambda disk: VirtualDisk.create_from("a.vhd", "b.vhd", size=MIB), "size must be at least"),
         (lambda disk: VirtualDisk.create_from("a.vhd", "b.vhd", block_size=3), "block_size must"),
-        (
-            lambda disk: VirtualDisk.create_from(
-                "a.vhd", "b.vhd", disk_type=VirtualDiskType.DIFFERENCING
-            ),
-            "disk_type must be fixed or dynamic",
+        *(
+            (partial(copied, disk_type), f"disk_type must be .*, not {disk_type!r}")
+            for disk_type in (VirtualDiskType.DIFFERENCING, "fixed", "banana", None, 2)
         ),
+        (lambda disk: disk.attach(restrict_to=4096), "restrict_to"),
+        (lambda disk: disk.attach(restrict_to=(1, 2, 3)), "restrict_to"),
         (lambda disk: VirtualDisk.create_fixed("a.iso", 8 * MIB), r"must end in \.vhd"),
         (
             lambda disk: VirtualDisk.create_fixed("a.vhdx", 8 * MIB, physical_sector_size=1024),
@@ -503,4 +508,43 @@ def test_what_python_can_check_is_named_before_windows_says_87(
 ) -> None:
     with VirtualDisk.open("a.vhdx") as disk, pytest.raises(InvalidInputError, match=complaint):
         use(disk)
+    assert set(driver.names()) <= {"OpenVirtualDisk", "GetVirtualDiskInformation"}
+
+
+@pytest.mark.usefixtures("driver")
+def test_a_change_tracking_id_is_a_str() -> None:
+    with (
+        VirtualDisk.open("a.vhdx") as disk,
+        pytest.raises(TypeError, match=r"^since must be a str, not int"),
+    ):
+        disk.changes(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", ["01234567-89ab-cdef-0123-456789abcdef", b"0" * 16, 5])
+@pytest.mark.parametrize(
+    ("use", "argument"),
+    [
+        (lambda disk, it: VirtualDisk.create_dynamic("a.vhdx", 8 * MIB, disk_id=it), "disk_id"),
+        (lambda disk, it: VirtualDisk.open("a.vhds", snapshot_id=it), "snapshot_id"),
+        (lambda disk, it: disk.set_disk_id(it), "disk_id"),
+        (lambda disk, it: disk.set_parent_locator("p.vhdx", it), "linkage_id"),
+        (lambda disk, it: disk.take_snapshot(it), "snapshot_id"),
+        (lambda disk, it: disk.delete_snapshot(it), "snapshot_id"),
+        (lambda disk, it: disk.apply_snapshot(it), "snapshot_id"),
+        (
+            lambda disk, it: disk.apply_snapshot(uuid.uuid4(), leaf_snapshot_id=it),
+            "leaf_snapshot_id",
+        ),
+        (lambda disk, it: disk.set_snapshot_path(it, "s.avhdx"), "snapshot_id"),
+        (lambda disk, it: disk.forget_snapshot(it), "snapshot_id"),
+    ],
+)
+def test_an_identity_that_is_none_is_named(
+    driver: Driver, use: Callable[[VirtualDisk, object], object], argument: str, value: object
+) -> None:
+    with (
+        VirtualDisk.open("a.vhdx") as disk,
+        pytest.raises(TypeError, match=rf"^{argument} must be a uuid\.UUID, not "),
+    ):
+        use(disk, value)
     assert set(driver.names()) <= {"OpenVirtualDisk", "GetVirtualDiskInformation"}

@@ -110,8 +110,14 @@ def test_a_missing_item_is_a_key_error(disk: VirtualDisk, items: Items, absent: 
 
 @pytest.mark.parametrize("key", ["00000000-0000-0000-0000-000000000001", 1, None])
 def test_a_key_is_a_uuid(disk: VirtualDisk, key: uuid.UUID) -> None:
-    with pytest.raises(TypeError, match=r"a uuid\.UUID for a key"):
+    with pytest.raises(TypeError, match=r"a metadata key must be a uuid\.UUID"):
         disk.metadata[key] = b""
+
+
+def test_a_number_is_no_value(disk: VirtualDisk, items: Items) -> None:
+    with pytest.raises(TypeError, match="bytes-like"):
+        disk.metadata[FIRST] = 5  # type: ignore[assignment]
+    assert FIRST not in disk.metadata
 
 
 def test_a_closed_disk_has_none(items: Items) -> None:
