@@ -98,6 +98,15 @@ def test_resize_tells_the_sizes_before_and_after(run: Run) -> None:
     assert sizes["new_file_size"] == file_size("a.vhdx")
 
 
+@pytest.mark.usefixtures("vhdmp")
+def test_a_vhd_is_made_no_smaller_and_the_error_says_so(run: Run) -> None:
+    VirtualDisk.create_dynamic("a.vhd", 8 * MIB).close()
+    error = run("resize", "a.vhd", "4M", "--allow-unsafe").error
+    assert "(Windows error 87)" in error
+    assert "a disk that cannot shrink (a VHD)" in error
+    assert run("resize", "a.vhd", "9M").code == 0
+
+
 @pytest.mark.usefixtures("disk")
 def test_resize_cuts_nothing_off_unless_it_is_told_to(run: Run) -> None:
     error = run("resize", "a.vhdx", "3M").error
