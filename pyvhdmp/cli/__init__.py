@@ -17,7 +17,7 @@ import io
 import sys
 from collections.abc import Sequence
 
-from pyvhdmp.cli.arguments import parse
+from pyvhdmp.cli.arguments import USAGE, parse
 from pyvhdmp.cli.interrupts import Interrupted
 from pyvhdmp.cli.output import describe
 
@@ -27,10 +27,9 @@ FAILED, INTERRUPTED = 1, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code. Raises `SystemExit` as argparse does."""
-    command, options = parse(None if arguments is None else list(arguments))
+    """Run one command; return the exit code, which is 2 for wrong usage."""
     try:
-        return command(options)
+        return _main(None if arguments is None else list(arguments))
     except Interrupted as interrupted:
         print(f"pyvhdmp: interrupted: {interrupted}", file=sys.stderr)
         return INTERRUPTED
@@ -40,6 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, RuntimeError, MemoryError) as error:
         print(f"pyvhdmp: {describe(error)}", file=sys.stderr)
         return FAILED
+
+
+def _main(arguments: list[str] | None) -> int:
+    try:
+        command, options = parse(arguments)
+    except SystemExit as ended:  # how argparse ends: wrong usage, a help text, the version
+        return ended.code if isinstance(ended.code, int) else USAGE
+    return command(options)
 
 
 def run() -> int:
