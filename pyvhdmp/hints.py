@@ -152,5 +152,7 @@ def hint_for(function: str, code: int) -> str | None:
     if code == constants.ERROR_INVALID_PARAMETER and function in _TRANSFERS:
         return _ALIGNMENT
     if code == constants.ERROR_CALL_NOT_IMPLEMENTED and function in SINCE:
+        if SINCE[function] == "Windows 7":  # older than any that runs this
+            return f"This Windows has no {function}, and so no VHDMP, as Wine has none."
         return f"This Windows has no {function}: it came with {SINCE[function]}."
     return _BY_FUNCTION.get((function, code)) or _BY_CODE.get(code)
