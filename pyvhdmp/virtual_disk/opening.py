@@ -71,6 +71,10 @@ class Opening(DiskHandle):
         """
         windows, name = current(), files.checked_path(path)
         format = formats.format_of(name)
+        if snapshot_id is not None and format is VirtualDiskFormat.ISO:
+            raise InvalidInputError.because(
+                f"snapshot_id must be None for an ISO image, not {snapshot_id}", name
+            )
         if format is VirtualDiskFormat.ISO:
             version, mask = (
                 enums.OPEN_VIRTUAL_DISK_VERSION.VERSION_1,
@@ -249,9 +253,9 @@ class Opening(DiskHandle):
         """Create a disk with the content of another, of any format and type; return it, open.
 
         `source`: a .vhd or .vhdx, or an attached disk such as ``\\\\.\\PhysicalDrive3``; what a
-        differencing one takes from its parents is copied with it. `disk_type`: fixed or
-        dynamic. `size`: 0 for the source's, or more than that. Raises as `create_fixed` does,
-        and leaves no file behind either. `begin_create_from` does not wait.
+        differencing one takes from its parents is copied with it. `disk_type`: fixed, which
+        has no `block_size`, or dynamic. `size`: 0 for the source's, or more than that. Raises as
+        `create_fixed` does, and leaves no file behind either. `begin_create_from` does not wait.
         """
         return cls.begin_create_from(
             path,
@@ -286,6 +290,11 @@ class Opening(DiskHandle):
             )
         check_flags(flags, name)
         if disk_type is VirtualDiskType.FIXED:
+            if block_size:
+                raise InvalidInputError.because(
+                    f"block_size must be 0 in a fixed disk, which has no blocks, not {block_size}",
+                    name,
+                )
             flags |= enums.CREATE_VIRTUAL_DISK_FLAG.FULL_PHYSICAL_ALLOCATION
         else:
             formats.set_block_size(parameters, name, block_size)

@@ -490,6 +490,16 @@ def copied(disk_type: Any, disk: VirtualDisk) -> None:
         ),
         (lambda disk: disk.attach(restrict_to=4096), "restrict_to"),
         (lambda disk: disk.attach(restrict_to=(1, 2, 3)), "restrict_to"),
+        (
+            lambda disk: VirtualDisk.create_from(
+                "a.vhd", "b.vhd", disk_type=VirtualDiskType.FIXED, block_size=2 * MIB
+            ),
+            "block_size must be 0 in a fixed disk",
+        ),
+        (
+            lambda disk: VirtualDisk.open("a.iso", snapshot_id=uuid.uuid4()),
+            "snapshot_id must be None for an ISO image",
+        ),
         (lambda disk: VirtualDisk.create_fixed("a.iso", 8 * MIB), r"must end in \.vhd"),
         (
             lambda disk: VirtualDisk.create_fixed("a.vhdx", 8 * MIB, physical_sector_size=1024),
