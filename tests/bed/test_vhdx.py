@@ -191,13 +191,13 @@ def test_a_copy_that_is_ended_leaves_no_target_and_the_next_one_works(
     source.write_bytes(random.Random(1).randbytes(16 * MIB) * 16)
     if old is not None:
         target.write_bytes(old)
-    process = start_copy(tmp_path, "out.vhdx", "out.partial.vhdx", environment=environment)
+    process = start_copy(tmp_path, "out.vhdx", "out.pyvhdmp-partial.vhdx", environment=environment)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == {2: 130, 15: 143, 9: -9}[number], errors
     assert (target.read_bytes() if target.exists() else None) == old
     if number == signal.SIGINT:
-        assert not (tmp_path / "out.partial.vhdx").exists()
+        assert not (tmp_path / "out.pyvhdmp-partial.vhdx").exists()
     source.write_bytes(source.read_bytes()[: 8 * MIB])
     deadline = time.monotonic() + 30  # until Wine has noticed that the file is free again
     while True:

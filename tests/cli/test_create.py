@@ -126,7 +126,7 @@ def test_force_replaces_what_is_there_and_only_a_whole_disk_does(
     vhdmp: SimulatedWindows, run: Run
 ) -> None:
     vhdmp.files["a.vhdx"] = b"old"
-    vhdmp.files["a.partial.vhdx"] = b"of one that was killed"
+    vhdmp.files["a.pyvhdmp-partial.vhdx"] = b"of one that was killed"
     assert run("create", "a.vhdx", "8M").error.endswith(
         "(Windows error 80). With force it would be replaced."
     )
@@ -212,7 +212,7 @@ def test_ctrl_c_leaves_no_file_and_an_old_one_as_it_was(
             interruptions += 1
             assert done.interruption == f"create was cancelled; {state}"
             assert windows.files.get("a.vhdx") == old
-            assert "C:\\a.partial.vhdx" not in list(windows.files)
+            assert "C:\\a.pyvhdmp-partial.vhdx" not in list(windows.files)
     assert interruptions > 4
 
 
