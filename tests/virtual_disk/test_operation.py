@@ -15,6 +15,7 @@ from pyvhdmp import AlreadyDone, Operation, VirtualDisk
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_structures as v
 from pyvhdmp._win32.structures import OVERLAPPED
+from pyvhdmp.completion import wait_interruptibly
 from pyvhdmp.testing import set_last_error, substituted
 from tests.support import windows
 from tests.support.vhdmp import Driver
@@ -407,6 +408,33 @@ def test_close_cancels_a_mirror_that_is_just_beginning(kernel: Kernel) -> None:
     closers[0].join(30)
     assert not closers[0].is_alive()
     assert operation.cancelled()
+
+
+@pytest.mark.parametrize("code", [0, constants.ERROR_OPERATION_ABORTED])
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_while_close_waits_cancels_and_closes_all_the_same(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, code: int, presses: int
+) -> None:
+    def cancelled() -> None:
+        if len(kernel.cancels) == presses:
+            kernel.finish(code)
+
+    def interrupted(event: threading.Event) -> None:
+        if len(kernel.cancels) == presses:
+            real(event)
+        else:
+            raise KeyboardInterrupt
+
+    kernel.on_cancel = cancelled
+    disk = VirtualDisk.open("a.vhdx")
+    operation = disk.compact()
+    real = wait_interruptibly
+    monkeypatch.setattr("pyvhdmp.virtual_disk.operation.wait_interruptibly", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        disk.close()
+    assert len(kernel.cancels) == presses
+    assert operation.cancelled() is (code != 0)
+    assert kernel.driver.handles == set()
 
 
 def test_a_handle_that_is_in_use_is_not_released(kernel: Kernel) -> None:
