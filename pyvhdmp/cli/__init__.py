@@ -17,6 +17,7 @@ import io
 import sys
 from collections.abc import Sequence
 
+from pyvhdmp import _startup
 from pyvhdmp.cli.arguments import USAGE, parse
 from pyvhdmp.cli.interrupts import Interrupted
 from pyvhdmp.cli.output import describe
@@ -54,4 +55,5 @@ def run() -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    _startup.over()
     return main()
