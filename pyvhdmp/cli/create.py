@@ -66,15 +66,16 @@ def create(options: argparse.Namespace) -> int:
     made_from = options.parent if options.parent is not None else options.source
     if made_from is not None and not made_from.startswith(_DEVICES):
         files.check_exists(current(), files.checked_path(made_from))
-    with making("create", path), ProgressLine() as progress:
+    with making("create", path) as course, ProgressLine() as progress:
         check_target(path, partial, force=options.force, source=made_from)
         with replacing(path, partial, force=options.force):
             _make(options, path, partial, progress)
-    try:
-        facts = facts_of(path)
-    except OSError as error:
-        print_note(f"{path} is whole, but what it is cannot be read: {describe(error)}")
-        facts = {"path": path}
+        course.done()
+        try:
+            facts = facts_of(path)
+        except OSError as error:
+            print_note(f"{path} is whole, but what it is cannot be read: {describe(error)}")
+            facts = {"path": path}
     if options.json:
         print_json(facts)
     elif len(facts) == 1:

@@ -231,3 +231,16 @@ def test_ctrl_c_when_the_disk_has_its_name_is_too_late(
     done = run("create", "a.vhdx", "8M")
     assert done.interruption == "create was already done; a.vhdx is whole"
     assert names(vhdmp) == ["a.vhdx"]
+
+
+def test_ctrl_c_while_it_is_asked_what_it_is_comes_too_late(
+    vhdmp: SimulatedWindows, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(path: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pyvhdmp.cli.create.facts_of", interrupted)
+    assert run("create", "a.vhdx", "8M").interruption == (
+        "create was already done; a.vhdx is whole"
+    )
+    assert names(vhdmp) == ["a.vhdx"]
