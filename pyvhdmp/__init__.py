@@ -14,6 +14,7 @@ virtual disks), `vhd` (a file format), `files` (files by name), and on top `copy
 
 from __future__ import annotations
 
+from pyvhdmp import _startup as _startup  # first: see there
 from pyvhdmp.buffers import PageBuffer
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk import (

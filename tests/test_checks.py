@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from pyvhdmp import VirtualDisk, make_fixed_vhd, open_disk
-from pyvhdmp.checks import identity, octets, whole_number
+from pyvhdmp import VirtualDisk, VirtualDiskType, make_fixed_vhd, open_disk
+from pyvhdmp.checks import identity, instance, octets, whole_number
+from pyvhdmp.copying import copy_image
 from pyvhdmp.testing import SimulatedWindows
 
 MIB = 1 << 20
@@ -26,6 +27,7 @@ def test_what_can_be_used_is_passed_on() -> None:
     assert whole_number(Number(), "size") == 7
     assert octets(array("B", [1, 2]), "data") == b"\x01\x02"
     assert identity(uuid.UUID(int=1), "disk_id") == uuid.UUID(int=1)
+    assert instance("id", str, "since") == "id"
 
 
 @pytest.fixture
@@ -37,6 +39,8 @@ def disk() -> Iterator[VirtualDisk]:
 WRONG: Any = "wrong"
 NUMBER: Any = 5
 BYTES: Any = b"b.img"
+NONE: Any = None
+TRIPLE: Any = (1, 2, 3)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +55,15 @@ BYTES: Any = b"b.img"
         ),
         ("block_size", lambda disk: VirtualDisk.create_dynamic("b.vhdx", SIZE, block_size=WRONG)),
         ("flags", lambda disk: VirtualDisk.create_dynamic("b.vhdx", SIZE, flags=WRONG)),
+        ("disk_type", lambda disk: VirtualDisk.create_from("b.vhd", "a.vhd", disk_type=WRONG)),
+        ("disk_type", lambda disk: VirtualDisk.create_from("b.vhd", "a.vhd", disk_type=NONE)),
+        ("disk_type", lambda disk: copy_image("a.vhd", "b.vhd", disk_type=WRONG)),
+        (
+            "block_size",
+            lambda disk: VirtualDisk.create_from(
+                "b.vhd", "a.vhd", disk_type=VirtualDiskType.FIXED, block_size=WRONG
+            ),
+        ),
         ("snapshot_id", lambda disk: VirtualDisk.open("a.vhds", snapshot_id=WRONG)),
         ("size", lambda disk: disk.resize(WRONG)),
         ("source_depth", lambda disk: disk.merge(source_depth=WRONG)),
@@ -72,7 +85,8 @@ BYTES: Any = b"b.img"
         ("length", lambda disk: disk.changes("id", length=WRONG)),
         ("restrict_to", lambda disk: disk.attach(restrict_to=WRONG)),
         ("restrict_to", lambda disk: disk.attach(restrict_to=(0, WRONG))),
-        ("restrict_to", lambda disk: disk.attach(restrict_to=5)),
+        ("restrict_to", lambda disk: disk.attach(restrict_to=NUMBER)),
+        ("restrict_to", lambda disk: disk.attach(restrict_to=TRIPLE)),
         ("cdb", lambda disk: disk.raw_scsi(WRONG)),
         ("data", lambda disk: disk.raw_scsi(bytes(6), data=WRONG)),
         ("length", lambda disk: disk.raw_scsi(bytes(6), length=WRONG)),
