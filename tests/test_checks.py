@@ -47,7 +47,6 @@ TRIPLE: Any = (1, 2, 3)
     ("name", "use"),
     [
         ("size", lambda disk: VirtualDisk.create_dynamic("b.vhdx", WRONG)),
-        ("disk_id", lambda disk: VirtualDisk.create_dynamic("b.vhdx", SIZE, disk_id=WRONG)),
         ("sector_size", lambda disk: VirtualDisk.create_fixed("b.vhdx", SIZE, sector_size=WRONG)),
         (
             "physical_sector_size",
@@ -64,22 +63,11 @@ TRIPLE: Any = (1, 2, 3)
                 "b.vhd", "a.vhd", disk_type=VirtualDiskType.FIXED, block_size=WRONG
             ),
         ),
-        ("snapshot_id", lambda disk: VirtualDisk.open("a.vhds", snapshot_id=WRONG)),
         ("size", lambda disk: disk.resize(WRONG)),
         ("source_depth", lambda disk: disk.merge(source_depth=WRONG)),
         ("target_depth", lambda disk: disk.merge(target_depth=WRONG)),
-        ("disk_id", lambda disk: disk.set_disk_id(WRONG)),
-        ("linkage_id", lambda disk: disk.set_parent_locator("b.vhdx", WRONG)),
         ("depth", lambda disk: disk.set_parent("b.vhdx", depth=WRONG)),
         ("size", lambda disk: disk.set_physical_sector_size(WRONG)),
-        ("snapshot_id", lambda disk: disk.take_snapshot(WRONG)),
-        ("snapshot_id", lambda disk: disk.delete_snapshot(WRONG)),
-        ("snapshot_id", lambda disk: disk.forget_snapshot(WRONG)),
-        ("snapshot_id", lambda disk: disk.set_snapshot_path(WRONG, "b.avhdx")),
-        (
-            "leaf_snapshot_id",
-            lambda disk: disk.apply_snapshot(uuid.UUID(int=1), leaf_snapshot_id=WRONG),
-        ),
         ("since", lambda disk: disk.changes(NUMBER)),
         ("offset", lambda disk: disk.changes("id", offset=WRONG)),
         ("length", lambda disk: disk.changes("id", length=WRONG)),
