@@ -21,7 +21,6 @@ from pyvhdmp.cli.output import describe, print_json, print_note, print_text
 from pyvhdmp.cli.progress import ProgressLine
 from pyvhdmp.cli.text import format_size
 from pyvhdmp.disk import (
-    check_vhdmp,
     is_vhdmp_out_of_reach,
     make_fixed_vhd,
     wanting_vhdmp,
@@ -151,7 +150,6 @@ def _make_fixed_vhd(
     """Make what takes no driver, with one or without."""
     check_new_disk(path, options.size, **_sector_sizes(options))
     try:
-        check_vhdmp(partial)
         _make_fixed(options, partial, progress)
     except OSError as error:
         if not is_vhdmp_out_of_reach(error):

@@ -211,7 +211,7 @@ def wanting_vhdmp(
 
 
 def is_vhdmp_out_of_reach(error: OSError) -> bool:
-    """Whether an error of opening says that there is no VHDMP, or no right to use it."""
+    """Whether an error says that there is no VHDMP, or no right to use it."""
     return getattr(error, "winerror", None) in _NOT_THERE | _NOT_ALLOWED
 
 
