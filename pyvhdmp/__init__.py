@@ -14,6 +14,8 @@ virtual disks), `vhd` (a file format), `files` (files by name), and on top `copy
 
 from __future__ import annotations
 
+from pyvhdmp import _startup as _startup  # first: see there
+
 # Importing this package loads next to nothing; each public name loads what it needs when it
 # is first used. A type checker sees plain imports. (typing itself would be half of the cost.)
 TYPE_CHECKING = False

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import operator
 import uuid
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, SupportsIndex, TypeVar
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["identity", "octets", "whole_number"]
+__all__ = ["identity", "instance", "octets", "whole_number"]
+
+T = TypeVar("T")
 
 
 def whole_number(value: SupportsIndex, name: str) -> int:
@@ -22,6 +24,13 @@ def whole_number(value: SupportsIndex, name: str) -> int:
         return operator.index(value)
     except TypeError:
         raise _refused(name, "an int", value) from None
+
+
+def instance(value: T, kind: type[T], name: str) -> T:
+    """Return what is of a type, and is not made of anything else."""
+    if not isinstance(value, kind):
+        raise _refused(name, f"a {kind.__name__}", value)
+    return value
 
 
 def identity(value: uuid.UUID, name: str) -> uuid.UUID:

@@ -49,6 +49,9 @@ _BY_CODE: Final = {
         "This handle is none of a virtual disk, or of one that is not attached."
     ),
     constants.ERROR_VHD_INVALID_TYPE: "A disk of this type has no such thing, or cannot do this.",
+    constants.ERROR_VHD_INVALID_STATE: (
+        "It is attached, or another operation is at work on it, and this cannot be done then."
+    ),
     constants.ERROR_VHD_RESIZE_WOULD_TRUNCATE_DATA: (
         "A partition lies there: smallest_safe_size tells what is needed, and "
         "allow_unsafe=True cuts it off all the same."
@@ -82,6 +85,10 @@ _TRANSFERS: Final = frozenset({"ReadFile", "WriteFile", "ReadFileScatter", "Writ
 _ALIGNMENT: Final = (
     "For unbuffered I/O the offset, the length and the address must be multiples of the "
     "sector size of the volume that holds the file."
+)
+
+_NOT_READY: Final = (
+    "There is no such operation that is ready to be ended: its wait_ready returns when it is."
 )
 
 _PARAMETERS: Final = {
@@ -172,6 +179,8 @@ _BY_FUNCTION: Final = {
     ("AttachVirtualDisk", constants.ERROR_ACCESS_DENIED): (
         _ELEVATION + " If it is one, the event log Microsoft-Windows-VHDMP-Operational tells more."
     ),
+    ("BreakMirrorVirtualDisk", constants.ERROR_VHD_INVALID_STATE): _NOT_READY,
+    ("CompleteForkVirtualDisk", constants.ERROR_VHD_INVALID_STATE): _NOT_READY,
     ("DetachVirtualDisk", constants.ERROR_NOT_READY): "The disk was not attached.",
     ("GetVirtualDiskPhysicalPath", constants.ERROR_NOT_READY): (
         "The disk is not attached, or attached raw (attach_raw), and so no device of this machine."
@@ -202,5 +211,7 @@ def hint_for(function: str, code: int) -> str | None:
     if code == constants.ERROR_INVALID_PARAMETER and function in _TRANSFERS:
         return _ALIGNMENT
     if code == constants.ERROR_CALL_NOT_IMPLEMENTED and function in SINCE:
+        if SINCE[function] == "Windows 7":  # older than any that runs this
+            return f"This Windows has no {function}, and so no VHDMP, as Wine has none."
         return f"This Windows has no {function}: it came with {SINCE[function]}."
     return _BY_FUNCTION.get((function, code)) or _BY_CODE.get(code)

@@ -3,7 +3,8 @@
 Rules:
 
 1. A new file is made beside the place where it is to be, at a name that says it is not
-   finished. VHDMP goes by the suffix, so for it the mark comes before that.
+   finished, and by whom: nobody else's file has it, so what is there is of one that was
+   killed, and is deleted. VHDMP goes by the suffix, so for it the mark comes before that.
 2. It gets its own name when it is complete, and not before. On any other outcome it is
    deleted, and a file that was there before is as it was.
 3. Ctrl+C counts until it has its name; from then on it is too late, which `AlreadyDone` says.
@@ -25,15 +26,16 @@ from pyvhdmp.virtual_disk.formats import format_of
 
 __all__ = ["check_target", "partial_name", "replacing"]
 
+_MARK: Final = ".pyvhdmp-partial"
 _CHECK: Final = "The check of the target"
 
 
 def partial_name(target: str, *, by_vhdmp: bool) -> str:
     """Return the name that a new file has until it is finished. `by_vhdmp`: VHDMP makes it."""
     if not by_vhdmp:
-        return target + ".partial"
+        return target + _MARK
     stem, suffix = ntpath.splitext(target)
-    return f"{stem}.partial{suffix}"
+    return stem + _MARK + suffix
 
 
 @contextlib.contextmanager

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from pyvhdmp import VirtualDisk, make_fixed_vhd, open_disk
-from pyvhdmp.checks import identity, octets, whole_number
+from pyvhdmp import VirtualDisk, VirtualDiskType, make_fixed_vhd, open_disk
+from pyvhdmp.checks import identity, instance, octets, whole_number
+from pyvhdmp.copying import copy_image
 from pyvhdmp.testing import SimulatedWindows
 
 MIB = 1 << 20
@@ -26,6 +27,7 @@ def test_what_can_be_used_is_passed_on() -> None:
     assert whole_number(Number(), "size") == 7
     assert octets(array("B", [1, 2]), "data") == b"\x01\x02"
     assert identity(uuid.UUID(int=1), "disk_id") == uuid.UUID(int=1)
+    assert instance("id", str, "since") == "id"
 
 
 @pytest.fixture
@@ -37,13 +39,14 @@ def disk() -> Iterator[VirtualDisk]:
 WRONG: Any = "wrong"
 NUMBER: Any = 5
 BYTES: Any = b"b.img"
+NONE: Any = None
+TRIPLE: Any = (1, 2, 3)
 
 
 @pytest.mark.parametrize(
     ("name", "use"),
     [
         ("size", lambda disk: VirtualDisk.create_dynamic("b.vhdx", WRONG)),
-        ("disk_id", lambda disk: VirtualDisk.create_dynamic("b.vhdx", SIZE, disk_id=WRONG)),
         ("sector_size", lambda disk: VirtualDisk.create_fixed("b.vhdx", SIZE, sector_size=WRONG)),
         (
             "physical_sector_size",
@@ -51,28 +54,27 @@ BYTES: Any = b"b.img"
         ),
         ("block_size", lambda disk: VirtualDisk.create_dynamic("b.vhdx", SIZE, block_size=WRONG)),
         ("flags", lambda disk: VirtualDisk.create_dynamic("b.vhdx", SIZE, flags=WRONG)),
-        ("snapshot_id", lambda disk: VirtualDisk.open("a.vhds", snapshot_id=WRONG)),
+        ("disk_type", lambda disk: VirtualDisk.create_from("b.vhd", "a.vhd", disk_type=WRONG)),
+        ("disk_type", lambda disk: VirtualDisk.create_from("b.vhd", "a.vhd", disk_type=NONE)),
+        ("disk_type", lambda disk: copy_image("a.vhd", "b.vhd", disk_type=WRONG)),
+        (
+            "block_size",
+            lambda disk: VirtualDisk.create_from(
+                "b.vhd", "a.vhd", disk_type=VirtualDiskType.FIXED, block_size=WRONG
+            ),
+        ),
         ("size", lambda disk: disk.resize(WRONG)),
         ("source_depth", lambda disk: disk.merge(source_depth=WRONG)),
         ("target_depth", lambda disk: disk.merge(target_depth=WRONG)),
-        ("disk_id", lambda disk: disk.set_disk_id(WRONG)),
-        ("linkage_id", lambda disk: disk.set_parent_locator("b.vhdx", WRONG)),
         ("depth", lambda disk: disk.set_parent("b.vhdx", depth=WRONG)),
         ("size", lambda disk: disk.set_physical_sector_size(WRONG)),
-        ("snapshot_id", lambda disk: disk.take_snapshot(WRONG)),
-        ("snapshot_id", lambda disk: disk.delete_snapshot(WRONG)),
-        ("snapshot_id", lambda disk: disk.forget_snapshot(WRONG)),
-        ("snapshot_id", lambda disk: disk.set_snapshot_path(WRONG, "b.avhdx")),
-        (
-            "leaf_snapshot_id",
-            lambda disk: disk.apply_snapshot(uuid.UUID(int=1), leaf_snapshot_id=WRONG),
-        ),
         ("since", lambda disk: disk.changes(NUMBER)),
         ("offset", lambda disk: disk.changes("id", offset=WRONG)),
         ("length", lambda disk: disk.changes("id", length=WRONG)),
         ("restrict_to", lambda disk: disk.attach(restrict_to=WRONG)),
         ("restrict_to", lambda disk: disk.attach(restrict_to=(0, WRONG))),
-        ("restrict_to", lambda disk: disk.attach(restrict_to=5)),
+        ("restrict_to", lambda disk: disk.attach(restrict_to=NUMBER)),
+        ("restrict_to", lambda disk: disk.attach(restrict_to=TRIPLE)),
         ("cdb", lambda disk: disk.raw_scsi(WRONG)),
         ("data", lambda disk: disk.raw_scsi(bytes(6), data=WRONG)),
         ("length", lambda disk: disk.raw_scsi(bytes(6), length=WRONG)),

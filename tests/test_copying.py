@@ -53,7 +53,7 @@ def source(tmp_path: FilePath) -> FilePath:
 
 
 def assert_no_partial(folder: FilePath) -> None:
-    assert [path.name for path in folder.iterdir() if ".partial" in path.name] == []
+    assert [path.name for path in folder.iterdir() if ".pyvhdmp-partial" in path.name] == []
 
 
 @pytest.mark.parametrize("size", [512, 4096, MIB, 8 * MIB + 512, 3 * MIB - 512])
@@ -113,7 +113,7 @@ def test_force_replaces_the_target(source: FilePath, tmp_path: FilePath) -> None
 def test_a_partial_that_was_left_behind_is_no_obstacle(
     source: FilePath, tmp_path: FilePath
 ) -> None:
-    (tmp_path / "out.img.partial").write_bytes(b"x" * 100 * MIB)
+    (tmp_path / "out.img.pyvhdmp-partial").write_bytes(b"x" * 100 * MIB)
     copy_image(source, tmp_path / "out.img")
     assert (tmp_path / "out.img").read_bytes() == source.read_bytes()
     assert_no_partial(tmp_path)
@@ -362,7 +362,7 @@ def test_what_is_too_small_for_a_vhdx_is_said_at_once(tmp_path: FilePath, size: 
 def test_a_vhdx_replaces_another_only_when_it_is_complete(
     source: FilePath, tmp_path: FilePath
 ) -> None:
-    target, left_behind = tmp_path / "out.vhdx", tmp_path / "out.partial.vhdx"
+    target, left_behind = tmp_path / "out.vhdx", tmp_path / "out.pyvhdmp-partial.vhdx"
     target.write_bytes(b"old")
     left_behind.write_bytes(b"of a copy that was killed")
     with pytest.raises(FileExistsError):
@@ -377,11 +377,23 @@ def test_a_vhdx_replaces_another_only_when_it_is_complete(
 
 
 @pytest.mark.usefixtures("vhdmp")
+@pytest.mark.parametrize("target", ["disk.vhdx", "disk.vhd", "disk.img"])
+def test_a_file_of_somebody_else_s_is_not_written_over(
+    source: FilePath, tmp_path: FilePath, target: str
+) -> None:
+    others = [tmp_path / name for name in ("disk.partial.vhdx", f"{target}.partial")]
+    for path in others:
+        path.write_bytes(b"mine")
+    copy_image(source, tmp_path / target)
+    assert [path.read_bytes() for path in others] == [b"mine", b"mine"]
+
+
+@pytest.mark.usefixtures("vhdmp")
 def test_a_copy_is_not_written_over_its_source(source: FilePath, tmp_path: FilePath) -> None:
-    copy_image(source, tmp_path / "disk.partial.vhdx")
+    copy_image(source, tmp_path / "disk.pyvhdmp-partial.vhdx")
     with pytest.raises(InvalidInputError, match="written over its source"):
-        copy_image(tmp_path / "disk.partial.vhdx", tmp_path / "disk.vhdx")
-    assert compare_images(source, tmp_path / "disk.partial.vhdx") is None
+        copy_image(tmp_path / "disk.pyvhdmp-partial.vhdx", tmp_path / "disk.vhdx")
+    assert compare_images(source, tmp_path / "disk.pyvhdmp-partial.vhdx") is None
 
 
 @pytest.mark.usefixtures("vhdmp")

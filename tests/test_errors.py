@@ -105,7 +105,6 @@ def test_the_infamous_codes_say_what_to_do(function: str, code: int, hint: str) 
 @pytest.mark.parametrize(
     ("function", "since"),
     [
-        ("OpenVirtualDisk", "Windows 7"),
         ("MirrorVirtualDisk", "Windows 8"),
         ("TakeSnapshotVhdSet", "Windows 10"),
         ("ForkVirtualDisk", "Windows 10, version 1809"),
@@ -119,6 +118,11 @@ def test_a_function_that_this_windows_has_not_is_named_with_its_age(
         f"{function} failed with Windows error 120.",
         f"This Windows has no {function}: it came with {since}.",
     ]
+
+
+def test_a_function_that_every_windows_has_is_one_of_the_driver() -> None:
+    error = windows_error(constants.ERROR_CALL_NOT_IMPLEMENTED, "CreateVirtualDisk", "disk.vhdx")
+    assert error.__notes__[1].startswith("This Windows has no CreateVirtualDisk, and so no VHDMP")
 
 
 def test_a_hint_belongs_to_its_function() -> None:

@@ -36,6 +36,7 @@ LAYERS = [
     ["errors"],
     ["checks", "hints"],
     ["_win32"],
+    ["_startup"],
 ]
 LEVEL = {name: level for level, names in enumerate(reversed(LAYERS)) for name in names}
 

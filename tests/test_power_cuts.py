@@ -38,7 +38,7 @@ def payload(name: str, raw: bytes) -> bytes | None:
 
 
 def partial_name(target: str) -> str:
-    return "out.partial.vhdx" if target == "out.vhdx" else target + ".partial"
+    return "out.pyvhdmp-partial.vhdx" if target == "out.vhdx" else target + ".pyvhdmp-partial"
 
 
 def io_size(target: str) -> int:

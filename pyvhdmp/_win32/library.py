@@ -60,9 +60,7 @@ class DynamicLibrary:
             raise AttributeError(f"{self._name} has no prototype for {function}")
         bound: Callable[..., int]
         try:
-            exported = load(self._name)[function]
-            exported.restype, *exported.argtypes = prototype
-            bound = exported
+            bound = self._find(function, prototype)
         except (AttributeError, OSError):
             if self._absent is None:
                 raise
@@ -73,3 +71,10 @@ class DynamicLibrary:
 
         setattr(self, function, bound)
         return bound
+
+    def _find(self, function: str, prototype: Prototype) -> Callable[..., int]:
+        """Return a function of the DLL. Raises `AttributeError` or `OSError` if there is none."""
+        exported = load(self._name)[function]
+        exported.restype, *exported.argtypes = prototype
+        found: Callable[..., int] = exported
+        return found

@@ -3,17 +3,28 @@
 Every function returns a Win32 code, 0 for success, and sets no last error. A handle
 that is given out is undefined after a failure. A function that this Windows has not
 answers ERROR_CALL_NOT_IMPLEMENTED, so that a failure has one form; `SINCE` tells which
-Windows has it. The source of each signature is the function's page in Microsoft's Win32
+Windows has it. So it does on Wine, which exports more than it has, and ends a process that
+calls what it has not. The source of each signature is the function's page in Microsoft's Win32
 documentation (virtdisk.h).
 """
 
 from __future__ import annotations
 
 import ctypes
+import uuid
+from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from pyvhdmp._win32 import constants
+from pyvhdmp._win32 import virtdisk_enums as enums
 from pyvhdmp._win32.library import DWORD, PCWSTR, POINTER, DynamicLibrary, Prototype
+from pyvhdmp._win32.memory import address_of
+from pyvhdmp._win32.virtdisk_structures import (
+    GUID,
+    HANDLE_CELL,
+    OPEN_VIRTUAL_DISK_PARAMETERS,
+    VIRTUAL_STORAGE_TYPE,
+)
 
 ULONG64 = ctypes.c_uint64
 
@@ -224,7 +235,42 @@ SINCE: Final[dict[str, str]] = (
 """The Windows that brought each function: the header's condition for declaring it."""
 
 
+_WITHOUT_A_HANDLE: Final = ("CreateVirtualDisk", "GetAllAttachedVirtualDiskPhysicalPaths")
+"""What Wine has not, and can be called with nothing that it has given out before."""
+_NO_DRIVER: Final = (
+    constants.ERROR_INVALID_FUNCTION,
+    constants.ERROR_NOT_SUPPORTED,
+    constants.ERROR_INVALID_PARAMETER,
+    constants.ERROR_CALL_NOT_IMPLEMENTED,
+)
+
+
+class _RealVirtdisk(DynamicLibrary):
+    """The DLL of this Windows, or of Wine."""
+
+    def _find(self, function: str, prototype: Prototype) -> Callable[..., int]:
+        if function in _WITHOUT_A_HANDLE and not self._opens_disks():
+            raise AttributeError(f"{function} is exported, and that is all")
+        return super()._find(function, prototype)
+
+    def _opens_disks(self) -> bool:
+        """Whether OpenVirtualDisk, which Wine has, takes what it is given: a disk that is not."""
+        vendor = GUID.of(enums.VIRTUAL_STORAGE_TYPE_VENDOR_MICROSOFT)
+        kind = VIRTUAL_STORAGE_TYPE(enums.VIRTUAL_STORAGE_TYPE_DEVICE_VHDX, vendor)
+        parameters = OPEN_VIRTUAL_DISK_PARAMETERS(Version=2)
+        handle = HANDLE_CELL()
+        code = self.OpenVirtualDisk(
+            address_of(kind),
+            f"C:\\{uuid.uuid4()}.vhdx",
+            enums.VIRTUAL_DISK_ACCESS.NONE,
+            enums.OPEN_VIRTUAL_DISK_FLAG.NONE,
+            address_of(parameters),
+            address_of(handle),
+        )
+        return code not in _NO_DRIVER
+
+
 def load_virtdisk() -> Virtdisk:
     """Return the real virtdisk.dll, its functions bound as they are used."""
-    library = DynamicLibrary("virtdisk", PROTOTYPES, absent=constants.ERROR_CALL_NOT_IMPLEMENTED)
+    library = _RealVirtdisk("virtdisk", PROTOTYPES, absent=constants.ERROR_CALL_NOT_IMPLEMENTED)
     return cast("Virtdisk", library)

@@ -19,7 +19,8 @@ import io
 import sys
 from collections.abc import Sequence
 
-from pyvhdmp.cli.arguments import parse
+from pyvhdmp import _startup
+from pyvhdmp.cli.arguments import USAGE, parse
 from pyvhdmp.cli.interrupts import Interrupted
 from pyvhdmp.cli.output import describe
 
@@ -29,10 +30,9 @@ FAILED, INTERRUPTED = 1, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code. Raises `SystemExit` as argparse does."""
-    command, options = parse(None if arguments is None else list(arguments))
+    """Run one command; return the exit code, which is 2 for wrong usage."""
     try:
-        return command(options)
+        return _main(None if arguments is None else list(arguments))
     except Interrupted as interrupted:
         print(f"pyvhdmp: interrupted: {interrupted}", file=sys.stderr)
         return INTERRUPTED
@@ -44,9 +44,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
+def _main(arguments: list[str] | None) -> int:
+    try:
+        command, options = parse(arguments)
+    except SystemExit as ended:  # how argparse ends: wrong usage, a help text, the version
+        return ended.code if isinstance(ended.code, int) else USAGE
+    return command(options)
+
+
 def run() -> int:
     """The console script: `main`, with names printed even if the terminal cannot show them."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    _startup.over()
     return main()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import uuid
 
 from pyvhdmp._win32 import constants
 from pyvhdmp.cli.interrupts import Interrupted
 from pyvhdmp.cli.output import describe, print_json, print_text
-from pyvhdmp.disk import check_vhdmp, is_vhdmp_out_of_reach, open_virtual_disk
+from pyvhdmp.disk import is_vhdmp_out_of_reach, open_virtual_disk
 from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.virtual_disk import VirtualDisk
 
@@ -37,10 +36,7 @@ def attach(options: argparse.Namespace) -> int:
 
 def attached(options: argparse.Namespace) -> int:
     """``attached``: the virtual disks that are attached to this machine."""
-    _check_vhdmp()
-    disks = [
-        {"device": device, "path": _file_of(device)} for device in VirtualDisk.attached_disks()
-    ]
+    disks = [{"device": device, "path": _file_of(device)} for device in _devices()]
     if options.json:
         print_json({"attached": disks})
     else:
@@ -64,15 +60,14 @@ def detach(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_vhdmp() -> None:
-    """Raise if there is no VHDMP, and so nothing to list: see `check_vhdmp`."""
+def _devices() -> tuple[str, ...]:
+    """Return what is attached. Raises `InvalidInputError` if there is no VHDMP to tell."""
     try:
-        check_vhdmp(f"{uuid.uuid4()}.vhdx")
+        return VirtualDisk.attached_disks()
     except OSError as error:
-        error.filename = None
         if not is_vhdmp_out_of_reach(error):
             raise
-        error.__notes__ = error.__notes__[:1]  # the hints are about a disk of the user's
+        error.__notes__ = error.__notes__[:1]  # the hint would say the same again
         raise InvalidInputError.because(
             f"this needs Windows' VHDMP driver, which does not work here: {describe(error)}"
         ) from error

@@ -5,6 +5,7 @@ Rules:
 1. Each tells the sizes before and after, of the disk and of its file, from Windows' answer.
 2. Whichever way it ends, somebody has to know which files hold the content: a merge that
    did not come to its end has it in all of them.
+3. What is done is done: that the new sizes cannot be read is a note, and no failure.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from pyvhdmp import files
 from pyvhdmp._win32 import current
 from pyvhdmp.cli.interrupts import telling
-from pyvhdmp.cli.output import print_json, print_text
+from pyvhdmp.cli.output import describe, print_json, print_note, print_text
 from pyvhdmp.cli.progress import ProgressLine
 from pyvhdmp.cli.text import format_size
 from pyvhdmp.disk import open_virtual_disk
@@ -50,14 +51,12 @@ def resize(options: argparse.Namespace) -> int:
                 operation = disk.resize(options.size, allow_unsafe=options.allow_unsafe)
             operation.follow(progress.share("resizing"))
             course.done()
-        after = _info(path)
+        after = _info_after("resized", path)
     if options.json:
         print_json({"path": path} | _sizes(before, after))
     else:
-        print_text(
-            f"resized {path}: {format_size(after.virtual_size)} "
-            f"(before: {format_size(before.virtual_size)})"
-        )
+        now = f": {format_size(after.virtual_size)}" if after is not None else ""
+        print_text(f"resized {path}{now} (before: {format_size(before.virtual_size)})")
     return 0
 
 
@@ -75,14 +74,12 @@ def compact(options: argparse.Namespace) -> int:
                 zero_scan=not options.no_zero_scan, block_moves=not options.no_block_moves
             ).follow(progress.share("compacting"))
             course.done()
-        after = _info(path)
+        after = _info_after("compacted", path)
     if options.json:
         print_json({"path": path} | _sizes(before, after))
     else:
-        print_text(
-            f"compacted {path}: takes {format_size(after.physical_size)} "
-            f"(before: {format_size(before.physical_size)})"
-        )
+        now = f": takes {format_size(after.physical_size)}" if after is not None else ""
+        print_text(f"compacted {path}{now} (before: {format_size(before.physical_size)})")
     return 0
 
 
@@ -108,7 +105,7 @@ def merge(options: argparse.Namespace) -> int:
             course.done()
         if options.delete:
             _delete(merged, target)
-        after = _info(target)
+        after = _info_after("merged into", target)
     if options.json:
         print_json(
             {
@@ -121,9 +118,9 @@ def merge(options: argparse.Namespace) -> int:
         )
     else:
         rest = "deleted" if options.delete else "not needed any more"
+        now = f" and takes {format_size(after.physical_size)}" if after is not None else ""
         print_text(
-            f"merged into {target}, which holds the content and takes "
-            f"{format_size(after.physical_size)} "
+            f"merged into {target}, which holds the content{now} "
             f"(before: {format_size(chain[depth].physical_size)}); "
             f"{rest}: {_names(merged)}"
         )
@@ -158,12 +155,21 @@ def _info(path: str) -> VirtualDiskInfo:
         return disk.info
 
 
-def _sizes(before: VirtualDiskInfo, after: VirtualDiskInfo) -> dict[str, object]:
+def _info_after(done: str, path: str) -> VirtualDiskInfo | None:
+    """Return what a disk is, now that the work is done, or None, and say why."""
+    try:
+        return _info(path)
+    except OSError as error:
+        print_note(f"{done} {path}, but its new sizes cannot be read: {describe(error)}")
+        return None
+
+
+def _sizes(before: VirtualDiskInfo, after: VirtualDiskInfo | None) -> dict[str, object]:
     return {
         "old_size": before.virtual_size,
-        "new_size": after.virtual_size,
+        "new_size": after.virtual_size if after is not None else None,
         "old_file_size": before.physical_size,
-        "new_file_size": after.physical_size,
+        "new_file_size": after.physical_size if after is not None else None,
     }
 
 

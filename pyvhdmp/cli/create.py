@@ -5,6 +5,7 @@ Rules:
 1. The disk is made at a name that says it is not finished: see `replacing`. So Ctrl+C, an
    error or a power cut leave no file of its name, and the one that was there is as it was.
 2. A fixed .vhd can be had without VHDMP: then it is made directly.
+3. What is made is made: that nothing can be told about it is a note, and no failure.
 """
 
 from __future__ import annotations
@@ -16,11 +17,10 @@ from pyvhdmp import files
 from pyvhdmp._win32 import current
 from pyvhdmp.cli.info import facts_of
 from pyvhdmp.cli.interrupts import making
-from pyvhdmp.cli.output import print_json, print_text
+from pyvhdmp.cli.output import describe, print_json, print_note, print_text
 from pyvhdmp.cli.progress import ProgressLine
 from pyvhdmp.cli.text import format_size
 from pyvhdmp.disk import (
-    check_vhdmp,
     is_vhdmp_out_of_reach,
     make_fixed_vhd,
     wanting_vhdmp,
@@ -71,13 +71,20 @@ def create(options: argparse.Namespace) -> int:
                 "--from takes a virtual disk, or an attached one; copy takes raw images, too",
                 options.source,
             )
-    with making("create", path), ProgressLine() as progress:
+    with making("create", path) as course, ProgressLine() as progress:
         check_target(path, partial, force=options.force, source=made_from)
         with replacing(path, partial, force=options.force):
             _make(options, path, partial, progress)
-    facts = facts_of(path)
+        course.done()
+        try:
+            facts = facts_of(path)
+        except OSError as error:
+            print_note(f"{path} is whole, but what it is cannot be read: {describe(error)}")
+            facts = {"path": path}
     if options.json:
         print_json(facts)
+    elif len(facts) == 1:
+        print_text(f"created {path}")
     else:
         room = f", takes {format_size(facts['file_size'])}" if "file_size" in facts else ""
         print_text(
@@ -141,9 +148,8 @@ def _make_fixed_vhd(
     options: argparse.Namespace, path: str, partial: str, progress: ProgressLine
 ) -> None:
     """Make what takes no driver, with one or without."""
-    check_new_disk(path, options.size, options.sector_size or 512)
+    check_new_disk(path, options.size, **_sector_sizes(options))
     try:
-        check_vhdmp(partial)
         _make_fixed(options, partial, progress)
     except OSError as error:
         if not is_vhdmp_out_of_reach(error):

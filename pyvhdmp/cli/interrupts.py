@@ -58,7 +58,7 @@ def telling(name: str, state: Callable[[], str]) -> Iterator[Course]:
 
 
 @contextlib.contextmanager
-def making(name: str, target: str) -> Iterator[None]:
+def making(name: str, target: str) -> Iterator[Course]:
     """Have Ctrl+C in the block tell what there is of the file that the block makes."""
 
     def state() -> str:
@@ -70,4 +70,4 @@ def making(name: str, target: str) -> Iterator[None]:
 
     with telling(name, state) as course:
         course.begin(state, lambda: f"{target} is whole")
-        yield
+        yield course

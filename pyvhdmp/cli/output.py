@@ -10,7 +10,7 @@ from typing import Final
 
 from pyvhdmp.errors import code_text
 
-__all__ = ["describe", "print_json", "print_text"]
+__all__ = ["describe", "print_json", "print_note", "print_text"]
 
 _HERE: Final = {
     "allow_unsafe=True": "--allow-unsafe",
@@ -37,6 +37,11 @@ def print_text(text: str) -> None:
 def print_json(result: Mapping[str, object]) -> None:
     """Print a result as JSON, on one line."""
     print_text(json.dumps(result))
+
+
+def print_note(text: str) -> None:
+    """Print what is not right, and still no failure, on standard error."""
+    print(f"pyvhdmp: {text}", file=sys.stderr)
 
 
 def describe(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from pyvhdmp.disk.opening import (
     open_virtual_disk,
     wanting_vhdmp,
 )
-from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk, check_vhdmp
+from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk
 
 __all__ = [
     "Backend",
@@ -29,7 +29,6 @@ __all__ = [
     "RawDisk",
     "UnmapBehavior",
     "VhdmpDisk",
-    "check_vhdmp",
     "is_vhdmp_out_of_reach",
     "make_fixed_vhd",
     "make_virtual_image",

@@ -10,6 +10,7 @@ from typing import Final, Literal, NoReturn, TypeAlias
 
 from pyvhdmp import files
 from pyvhdmp._win32 import constants, current
+from pyvhdmp.checks import instance
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.base import Disk
 from pyvhdmp.disk.images import FixedVhdDisk, RawDisk
@@ -62,6 +63,8 @@ def new_image_kind(
     `disk_type`: what was asked for. Unless something is, a .vhd is fixed and a .vhdx dynamic.
     Raises `InvalidInputError` for a name of what there cannot be.
     """
+    if disk_type is not None:
+        instance(disk_type, VirtualDiskType, "disk_type")
     suffix = _suffix(path)
     if has_parent:
         if suffix not in _DIFFERENCING:
@@ -208,7 +211,7 @@ def wanting_vhdmp(
 
 
 def is_vhdmp_out_of_reach(error: OSError) -> bool:
-    """Whether an error of opening says that there is no VHDMP, or no right to use it."""
+    """Whether an error says that there is no VHDMP, or no right to use it."""
     return getattr(error, "winerror", None) in _NOT_THERE | _NOT_ALLOWED
 
 

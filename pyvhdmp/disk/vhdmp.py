@@ -258,7 +258,7 @@ class NewVirtualImage:
 def check_vhdmp(missing: str) -> None:
     """Raise if there is no VHDMP, by opening a disk that is not there.
 
-    CreateVirtualDisk must not find it out: on Wine, which lacks it, that ends the process.
+    So a bad parameter can mean that nothing is understood, or, of later calls, only itself.
     """
     with contextlib.suppress(FileNotFoundError):
         VirtualDisk.open(missing).close()

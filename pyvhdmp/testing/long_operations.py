@@ -10,7 +10,9 @@ Rules:
 3. Without an OVERLAPPED it is done when the call returns. With one, each step takes its
    time, and the OVERLAPPED is watched like that of any request; nothing else of the
    caller's is looked at after the call.
-4. What is told of the progress may fall back, and may be all of it before the end.
+4. What is told of the progress may fall back, and may be all of it before the end. Only of
+   a mirror or a fork it is all of it when that waits to be ended, and not before: the page
+   of MirrorVirtualDisk has one find it out so.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ Work: TypeAlias = Generator["tuple[int, int] | None", None, None]
 
 _FALLS_BACK: Final = 0.2
 _IS_AHEAD: Final = 0.1
+_WAIT_TO_BE_ENDED: Final = frozenset({"MirrorVirtualDisk", "ForkVirtualDisk"})
 
 
 def run_to_end(work: Work, failure: int = 0) -> None:
@@ -172,6 +175,8 @@ class LongOperation:
             current //= 2
         elif luck < _FALLS_BACK + _IS_AHEAD:
             current = completion
+        if self._request.function in _WAIT_TO_BE_ENDED:
+            current = min(current, completion - 1)
         self._shown = current, completion
         if not self._request.draw.at_once:
             self._step_later()

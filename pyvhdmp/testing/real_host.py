@@ -16,6 +16,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Final, cast
 
 from pyvhdmp import _win32
@@ -105,7 +106,11 @@ class RealHost:
             return self._own_content(path)
         if write:
             raise CallFailed(constants.ERROR_NOT_SUPPORTED)
-        return _NamedContent(path)
+        return _NamedContent(partial(self.payload, path))
+
+    def payload(self, path: str) -> str:
+        """Return the file in which the payload of one that is not open here can be read."""
+        return path
 
     def _own_content(self, path: str) -> _HandleContent:
         """Return the payload of a file by way of a handle that may write it, if there is one."""
@@ -211,14 +216,14 @@ class RealHost:
 
 
 class _NamedContent:
-    """The payload of a real file that is not open here."""
+    """The payload of a real file that is not open here; where it is, is asked when it is read."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, locate: Callable[[], str]) -> None:
+        self._locate = locate
 
     def read(self, offset: int, length: int) -> bytes:
         try:
-            with open(self._path, "rb") as file:
+            with open(self._locate(), "rb") as file:
                 file.seek(offset)
                 return file.read(length)
         except OSError as error:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, cast
 from pyvhdmp import _win32
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import memory as _memory
-from pyvhdmp.checks import octets, whole_number
+from pyvhdmp.checks import instance, octets, whole_number
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.testing import statuses
 from pyvhdmp.testing.devices import PipeEnd
@@ -162,8 +162,8 @@ class SimulatedWindows:
     ) -> None:
         self.seed = whole_number(seed, "seed")
         low, high = _nanoseconds(latency)
-        if faults is not None and not isinstance(faults, Faults):
-            raise TypeError(f"faults must be Faults, not {type(faults).__name__}")
+        if faults is not None:
+            instance(faults, Faults, "faults")
         if whole_number(depth, "depth") < 1:
             raise ValueError(f"depth must be at least 1, not {depth!r}")
         self._draws = Draws(seed, (low, high), faults or NO_FAULTS)

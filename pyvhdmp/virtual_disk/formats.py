@@ -35,7 +35,7 @@ __all__ = [
     "format_of",
     "guid",
     "set_block_size",
-    "set_sector_sizes",
+    "set_sizes",
     "storage_type",
 ]
 
@@ -191,22 +191,12 @@ def check_size(path: str, format: VirtualDiskFormat, size: int, sector_size: int
     raise InvalidInputError.because(f"size must be {problem}, not {size}", path)
 
 
-def check_new_disk(path: str, size: int, sector_size: int) -> None:
-    """Raise `InvalidInputError` if no disk of this name can have this size and sector size."""
+def check_new_disk(path: str, size: int, sector_size: int, physical_sector_size: int = 0) -> None:
+    """Raise `InvalidInputError` if no disk of this name can have these sizes.
+
+    A physical sector size of 0 is Windows' choice.
+    """
     limits = _limits(path)
-    _check_choice("sector_size", sector_size, limits.sector_sizes, limits.name, path)
-    check_size(path, format_of(path) or VirtualDiskFormat.VHDX, size, sector_size)
-
-
-def set_sector_sizes(
-    parameters: CREATE_VIRTUAL_DISK_PARAMETERS,
-    path: str,
-    sector_size: int,
-    physical_sector_size: int,
-) -> int:
-    """Set and return the sector size; a physical one of 0 is Windows' choice."""
-    sector_size, limits = whole_number(sector_size, "sector_size"), _limits(path)
-    physical_sector_size = whole_number(physical_sector_size, "physical_sector_size")
     _check_choice("sector_size", sector_size, limits.sector_sizes, limits.name, path)
     if physical_sector_size:
         _check_choice(
@@ -222,9 +212,23 @@ def set_sector_sizes(
                 f"sector_size, {sector_size}",
                 path,
             )
+    check_size(path, format_of(path) or VirtualDiskFormat.VHDX, size, sector_size)
+
+
+def set_sizes(
+    parameters: CREATE_VIRTUAL_DISK_PARAMETERS,
+    path: str,
+    size: int,
+    sector_size: int,
+    physical_sector_size: int,
+) -> None:
+    """Set what a new disk, made from nothing, has."""
+    size, sector_size = whole_number(size, "size"), whole_number(sector_size, "sector_size")
+    physical_sector_size = whole_number(physical_sector_size, "physical_sector_size")
+    check_new_disk(path, size, sector_size, physical_sector_size)
+    parameters.Version2.MaximumSize = size
     parameters.Version2.SectorSizeInBytes = sector_size
     parameters.Version2.PhysicalSectorSizeInBytes = physical_sector_size
-    return sector_size
 
 
 def set_block_size(parameters: CREATE_VIRTUAL_DISK_PARAMETERS, path: str, block_size: int) -> None:

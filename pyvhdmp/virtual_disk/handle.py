@@ -5,6 +5,8 @@ Rules:
 1. The handle is owned from a successful `open` or `create` until `close` or `release`.
 2. A call holds the lock, so the handle is not closed under it. A long operation is noted
    before it begins, and `close` waits for those that are.
+3. Ctrl+C in that wait cancels them, and comes through when the handle is closed: whoever
+   leaves a with block by it has left nothing open.
 """
 
 from __future__ import annotations
@@ -53,6 +55,8 @@ class DiskHandle:
         return f"<{type(self).__name__} {self._path!r}, {state}>"
 
     def __enter__(self) -> Self:
+        if self.closed:
+            raise ValueError("operation on a closed virtual disk")
         return self
 
     def __exit__(
@@ -114,7 +118,8 @@ class DiskHandle:
         """Wait for long operations that are running, then close the handle. Idempotent.
 
         With it ends an attachment that it is the last handle of. `cancel`: cancel the
-        operations first; a mirror, which would never end, is cancelled in any case.
+        operations first; a mirror or a fork, which would never end, is cancelled in any case,
+        and so is everything by Ctrl+C, which is raised when the handle is closed.
         """
         with self._lock:
             self._closing = True
@@ -122,9 +127,23 @@ class DiskHandle:
         for operation in operations:
             if cancel or operation.is_endless:
                 operation.cancel()
-        for operation in operations:
-            operation.wait_until_over()
+        interrupted = _wait_for_all(operations)
         with self._lock:
             handle, self._handle = self._handle, None
         if handle is not None:
             files.close_handle(self._windows, handle)
+        if interrupted is not None:
+            raise interrupted
+
+
+def _wait_for_all(operations: list[Operation[None]]) -> KeyboardInterrupt | None:
+    """Wait until all are over. Ctrl+C cancels them, each time, and is returned."""
+    interrupted = None
+    while running := [operation for operation in operations if not operation.is_over]:
+        try:
+            running[0].wait_until_over()
+        except KeyboardInterrupt as error:
+            interrupted = error
+            for operation in running:
+                operation.cancel()
+    return interrupted

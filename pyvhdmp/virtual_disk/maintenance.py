@@ -123,9 +123,10 @@ class Maintenance(Asking):
     ) -> Operation[None]:
         """Copy the disk to `path`, and from then on write to both.
 
-        The operation never ends by itself: when its progress is complete, `break_mirror` goes
-        over to the copy, and `cancel` stays with the original. `existing`: into a file there
-        is. `flags`: more of Windows' MIRROR_VIRTUAL_DISK_FLAG.
+        The operation never ends by itself, nor does its `result` return before: when all is
+        copied, for which `wait_ready` waits, `break_mirror` goes over to the copy, and `cancel`
+        stays with the original. `existing`: into a file there is. `flags`: more of Windows'
+        MIRROR_VIRTUAL_DISK_FLAG.
 
         Raises the `OSError` of MirrorVirtualDisk.
         """
@@ -141,16 +142,22 @@ class Maintenance(Asking):
         return self._begin("MirrorVirtualDisk", flags, parameters)
 
     def break_mirror(self) -> None:
-        """End a mirror, and go on with the copy. Raises the `OSError` of BreakMirrorVirtualDisk."""
+        """End a mirror that is ready, and go on with the copy: see `Operation.wait_ready`.
+
+        Raises the `OSError` of BreakMirrorVirtualDisk: 0xC03A001C if there is none, or not yet.
+        """
         with self._lock:
             code = self._windows.virtdisk.BreakMirrorVirtualDisk(self.handle)
         if code != constants.ERROR_SUCCESS:
             raise windows_error(code, "BreakMirrorVirtualDisk", self._path)
 
     def fork(self, path: str | os.PathLike[str], *, existing: bool = False) -> Operation[None]:
-        """Begin to keep at `path` what the disk is now; `complete_fork` ends it.
+        """Copy the disk to `path`, which `complete_fork` then has keep what the disk is by then.
 
-        `existing`: in a file there is. Raises the `OSError` of ForkVirtualDisk.
+        The operation never ends by itself: when all is copied, for which `wait_ready` waits,
+        `complete_fork` ends it, and until then `cancel`. `existing`: into a file there is.
+
+        Raises the `OSError` of ForkVirtualDisk.
         """
         flags = enums.FORK_VIRTUAL_DISK_FLAG.NONE
         if existing:
@@ -164,7 +171,10 @@ class Maintenance(Asking):
         return self._begin("ForkVirtualDisk", flags, parameters)
 
     def complete_fork(self) -> None:
-        """End what `fork` began. Raises the `OSError` of CompleteForkVirtualDisk."""
+        """End a fork that is ready, and go on with the disk: see `Operation.wait_ready`.
+
+        Raises the `OSError` of CompleteForkVirtualDisk: 0xC03A001C if there is none, or not yet.
+        """
         with self._lock:
             code = self._windows.virtdisk.CompleteForkVirtualDisk(self.handle)
         if code != constants.ERROR_SUCCESS:

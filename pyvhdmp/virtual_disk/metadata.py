@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Metadata"]
 
 _GUID_SIZE: Final = 16
-_KEY: Final = "the key of an item"
+_KEY: Final = "a metadata key"
 _ABSENT: Final = (constants.ERROR_NOT_FOUND, constants.ERROR_FILE_NOT_FOUND)
 
 
@@ -60,7 +60,7 @@ class Metadata(MutableMapping[uuid.UUID, bytes]):
         return bytes(block.memory[:length])
 
     def __setitem__(self, key: uuid.UUID, value: bytes) -> None:
-        item, data = guid(key, _KEY), octets(value, "the value of an item")
+        item, data = guid(key, _KEY), octets(value, "a metadata value")
         block = Block(max(PAGE_SIZE, -(-len(data) // PAGE_SIZE) * PAGE_SIZE))
         block.memory[: len(data)] = data
         with self._lock:

@@ -26,6 +26,7 @@ from pyvhdmp._win32 import virtdisk_enums as enums
 from pyvhdmp._win32 import virtdisk_structures as structures
 from pyvhdmp._win32.memory import address_of
 from pyvhdmp._win32.virtdisk_structures import GUID, HANDLE_CELL
+from pyvhdmp.checks import instance, whole_number
 from pyvhdmp.errors import InvalidInputError, windows_error
 from pyvhdmp.virtual_disk import formats, questions
 from pyvhdmp.virtual_disk.formats import VirtualDiskFormat, VirtualDiskType, absolute, check_flags
@@ -85,6 +86,10 @@ class Opening(DiskHandle):
         """
         windows, name = current(), files.checked_path(path)
         format = formats.format_of(name)
+        if snapshot_id is not None and format is VirtualDiskFormat.ISO:
+            raise InvalidInputError.because(
+                f"snapshot_id must be None for an ISO image, not {snapshot_id}", name
+            )
         if format is VirtualDiskFormat.ISO:
             version, mask = (
                 enums.OPEN_VIRTUAL_DISK_VERSION.VERSION_1,
@@ -196,9 +201,7 @@ class Opening(DiskHandle):
         """
         name = files.checked_path(path)
         parameters = formats.create_parameters(name, disk_id)
-        sector_size = formats.set_sector_sizes(parameters, name, sector_size, physical_sector_size)
-        format = formats.format_of(name) or VirtualDiskFormat.VHDX
-        parameters.Version2.MaximumSize = formats.check_size(name, format, size, sector_size)
+        formats.set_sizes(parameters, name, size, sector_size, physical_sector_size)
         check_flags(flags, name)
         flags |= enums.CREATE_VIRTUAL_DISK_FLAG.FULL_PHYSICAL_ALLOCATION
         return cls._begin_create(name, flags, parameters)
@@ -223,9 +226,7 @@ class Opening(DiskHandle):
         """
         name = files.checked_path(path)
         parameters = formats.create_parameters(name, disk_id)
-        sector_size = formats.set_sector_sizes(parameters, name, sector_size, physical_sector_size)
-        format = formats.format_of(name) or VirtualDiskFormat.VHDX
-        parameters.Version2.MaximumSize = formats.check_size(name, format, size, sector_size)
+        formats.set_sizes(parameters, name, size, sector_size, physical_sector_size)
         formats.set_block_size(parameters, name, block_size)
         return cls._create(name, flags, parameters)
 
@@ -268,9 +269,9 @@ class Opening(DiskHandle):
         """Create a disk with the content of another, of any format and type; return it, open.
 
         `source`: a .vhd or .vhdx, or an attached disk such as ``\\\\.\\PhysicalDrive3``; what a
-        differencing one takes from its parents is copied with it. `disk_type`: fixed or
-        dynamic. `size`: 0 for the source's, or more than that. Raises as `create_fixed` does,
-        and leaves no file behind either. `begin_create_from` does not wait.
+        differencing one takes from its parents is copied with it. `disk_type`: fixed, which
+        has no `block_size`, or dynamic. `size`: 0 for the source's, or more than that. Raises as
+        `create_fixed` does, and leaves no file behind either. `begin_create_from` does not wait.
         """
         return cls.begin_create_from(
             path,
@@ -297,10 +298,15 @@ class Opening(DiskHandle):
         """Begin what `create_from` does. The operation's result is the disk, open."""
         name, source_name = files.checked_path(path), files.checked_path(source)
         parameters = formats.create_parameters(name, disk_id)
-        if disk_type is VirtualDiskType.DIFFERENCING:
-            raise InvalidInputError.because("disk_type must be fixed or dynamic in a copy", name)
+        if instance(disk_type, VirtualDiskType, "disk_type") is VirtualDiskType.DIFFERENCING:
+            raise InvalidInputError.because("disk_type must be FIXED or DYNAMIC in a copy", name)
         check_flags(flags, name)
         if disk_type is VirtualDiskType.FIXED:
+            if whole_number(block_size, "block_size"):
+                raise InvalidInputError.because(
+                    f"block_size must be 0 in a fixed disk, which has no blocks, not {block_size}",
+                    name,
+                )
             flags |= enums.CREATE_VIRTUAL_DISK_FLAG.FULL_PHYSICAL_ALLOCATION
         else:
             formats.set_block_size(parameters, name, block_size)

@@ -13,7 +13,8 @@ Rules:
 2. OVERLAPPED, event and handle are there until the kernel is done. What it still works on
    when the interpreter ends is cancelled, and what it will not let go of is never freed.
 3. Whether it is over, and how, is what Windows says when the event is set. Progress is a
-   number to show: it may fall back, and may be complete when the operation is not.
+   number to show: it may fall back, and may be complete when the operation is not. Only of
+   a mirror or a fork it tells something: complete, it waits for somebody to end it.
 4. `cancel` asks the kernel. The future is finished by the kernel's answer alone.
 5. Ctrl+C while somebody waits in here is a `cancel`, and gets through when the kernel has
    answered: as `KeyboardInterrupt` if nothing was done, as `AlreadyDone` if everything was.
@@ -43,6 +44,8 @@ __all__ = ["AlreadyDone", "Operation"]
 _POLL_SECONDS: Final = 0.01
 _EXIT_SECONDS: Final = 3.0
 _REPORT_SECONDS: Final = 0.1
+
+_ENDLESS: Final = frozenset({"MirrorVirtualDisk", "ForkVirtualDisk"})
 
 T = TypeVar("T")
 
@@ -105,11 +108,7 @@ class Operation(IoFuture[T]):
         Raises the `OSError` of GetVirtualDiskOperationProgress, virtdisk.h.
         """
         with self._lock:
-            if self._is_pending:
-                code, progress = self._ask()
-                if code != constants.ERROR_SUCCESS:
-                    raise windows_error(code, "GetVirtualDiskOperationProgress")
-                self._progress = (progress.CurrentValue, progress.CompletionValue)
+            self._look()
             return self._progress
 
     def follow(self, report: Callable[[int, int], None] | None = None) -> T:
@@ -130,6 +129,28 @@ class Operation(IoFuture[T]):
                 self._wait(_REPORT_SECONDS)
             return self.result()
         except BaseException as error:
+            self._interrupted(error)
+
+    def wait_ready(self, timeout: float | None = None) -> None:
+        """Wait until a mirror or a fork has copied everything, and can be ended.
+
+        It never ends by itself: `break_mirror` or `complete_fork` is what it waits for then.
+        Any other operation is waited for until it is over. Ctrl+C cancels, as in `follow`.
+
+        Raises `TimeoutError` after `timeout` seconds, which cancels nothing; what the operation
+        failed with; and the `OSError` of GetVirtualDiskOperationProgress.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            while not self.done():
+                if self.is_endless and self._waits_to_be_ended():
+                    return
+                left = _REPORT_SECONDS if deadline is None else deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError
+                self._wait(min(left, _REPORT_SECONDS))
+            self.result()
+        except KeyboardInterrupt as error:
             self._interrupted(error)
 
     def __await__(self) -> Generator[object, None, T]:
@@ -160,8 +181,8 @@ class Operation(IoFuture[T]):
 
     @property
     def is_endless(self) -> bool:
-        """Whether it goes on until it is cancelled, or somebody ends it: a mirror."""
-        return self._function == "MirrorVirtualDisk"
+        """Whether it goes on until it is cancelled, or somebody ends it: a mirror or a fork."""
+        return self._function in _ENDLESS
 
     @property
     def is_over(self) -> bool:
@@ -173,6 +194,23 @@ class Operation(IoFuture[T]):
         wait_interruptibly(self._over)
 
     # -- Inside ---------------------------------------------------------------
+
+    def _look(self) -> bool:
+        """See how far it is, while it runs; return whether Windows says that it does."""
+        with self._lock:
+            if not self._is_pending:
+                return False
+            code, progress = self._ask()
+            if code != constants.ERROR_SUCCESS:
+                raise windows_error(code, "GetVirtualDiskOperationProgress")
+            self._progress = (progress.CurrentValue, progress.CompletionValue)
+            return progress.OperationStatus == constants.ERROR_IO_PENDING
+
+    def _waits_to_be_ended(self) -> bool:
+        with self._lock:
+            is_running = self._look()
+            done, total = self._progress
+            return is_running and 0 < total == done
 
     def _interrupted(self, error: BaseException) -> NoReturn:
         """Cancel, wait until it is over, and raise what the caller is to know: rule 5."""

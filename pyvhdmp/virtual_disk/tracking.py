@@ -8,7 +8,7 @@ from functools import partial
 from pyvhdmp._win32 import virtdisk_enums as enums
 from pyvhdmp._win32 import virtdisk_structures as structures
 from pyvhdmp._win32.virtdisk_enums import SET_VIRTUAL_DISK_INFO_VERSION as SETTING
-from pyvhdmp.checks import whole_number
+from pyvhdmp.checks import instance, whole_number
 from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.virtual_disk import questions
 from pyvhdmp.virtual_disk.changes import ChangedRange, ChangeTracking, changed_ranges
@@ -45,10 +45,8 @@ class Tracking(Settings):
         Raises `InvalidInputError`, and, while it is iterated over, the `OSError` of
         QueryChangesVirtualDisk.
         """
-        if not isinstance(since, str):
-            raise TypeError(f"since must be a str, not {type(since).__name__}")
         if (
-            not since
+            not instance(since, str, "since")
             or "\0" in since
             or len(since) >= (enums.VIRTUAL_DISK_MAXIMUM_CHANGE_TRACKING_ID_LENGTH)
         ):

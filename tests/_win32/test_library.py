@@ -12,6 +12,8 @@ import pytest
 from pyvhdmp._win32 import kernel32, library, virtdisk
 from pyvhdmp._win32.constants import ERROR_CALL_NOT_IMPLEMENTED
 from pyvhdmp._win32.library import DWORD, PCWSTR, POINTER, DynamicLibrary, Prototype
+from pyvhdmp._win32.memory import address_of
+from pyvhdmp._win32.virtdisk_structures import ULONG_CELL
 
 
 class Exported:
@@ -116,6 +118,30 @@ def test_each_function_answers_so_on_a_windows_without_virtdisk(
     assert getattr(virtdisk.load_virtdisk(), name)(*[0] * len(parameters)) == 120
 
 
+@pytest.mark.parametrize("name", ["CreateVirtualDisk", "GetAllAttachedVirtualDiskPhysicalPaths"])
+@pytest.mark.parametrize(("code", "is_there"), [(2, True), (3, True), (87, False), (120, False)])
+def test_what_is_only_exported_is_not_called(
+    monkeypatch: pytest.MonkeyPatch, name: str, code: int, is_there: bool
+) -> None:
+    """Wine ends the process that calls one of these. Its OpenVirtualDisk does no harm."""
+    called: list[str] = []
+
+    class Half:
+        def __getitem__(self, function: str) -> Callable[..., int]:
+            def answer(*_: int | str) -> int:
+                called.append(function)
+                return code if function == "OpenVirtualDisk" else 0
+
+            return answer
+
+    monkeypatch.setattr(library, "load", lambda _: Half())
+    _, *parameters = virtdisk.PROTOTYPES[name]
+    function = getattr(virtdisk.load_virtdisk(), name)
+    for _ in range(2):  # and it is found out once
+        assert function(*[0] * len(parameters)) == (0 if is_there else 120)
+    assert called == ["OpenVirtualDisk", *[name, name] * is_there]
+
+
 def test_a_function_that_every_windows_has_must_be_there(install: Callable[..., Dlls]) -> None:
     install(kernel32=[])
     with pytest.raises(AttributeError, match="CloseHandle"):
@@ -150,3 +176,12 @@ def test_what_this_windows_has_not_answers_so_or_is_an_error(dll: str, function:
 def test_a_function_of_this_windows_is_bound_with_its_prototype() -> None:
     bound: Any = kernel32.load_kernel32().CloseHandle
     assert (bound.restype, *bound.argtypes) == kernel32.PROTOTYPES["CloseHandle"]
+
+
+@pytest.mark.windows
+def test_a_windows_without_disks_says_so_and_goes_on() -> None:
+    functions = virtdisk.load_virtdisk()
+    assert functions.CreateVirtualDisk(0, "", 0, 0, 0, 0, 0, 0, 0) in (87, 120)
+    room = ULONG_CELL()
+    code = functions.GetAllAttachedVirtualDiskPhysicalPaths(address_of(room), address_of(room))
+    assert code in (0, 122, 120)

@@ -33,7 +33,7 @@ def test_ctrl_c_halfway_is_exit_code_130_and_leaves_all_as_it_was(
 ) -> None:
     if old is not None:
         (tmp_path / "out.vhd").write_bytes(old)
-    process = start_copy(tmp_path, "out.vhd", "out.vhd.partial")
+    process = start_copy(tmp_path, "out.vhd", "out.vhd.pyvhdmp-partial")
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (130, "")
@@ -52,7 +52,7 @@ def test_ctrl_c_halfway_is_exit_code_130_and_leaves_all_as_it_was(
 def test_a_killed_copy_leaves_no_target_and_the_next_one_works(
     source: Path, tmp_path: Path
 ) -> None:
-    process = start_copy(tmp_path, "out.vhd", "out.vhd.partial")
+    process = start_copy(tmp_path, "out.vhd", "out.vhd.pyvhdmp-partial")
     process.kill()
     process.communicate(timeout=60)
     assert not (tmp_path / "out.vhd").exists()
@@ -68,7 +68,7 @@ def test_a_killed_copy_leaves_no_target_and_the_next_one_works(
 
 def test_a_source_that_shrinks_under_a_copy_is_one_line(source: Path, tmp_path: Path) -> None:
     """Windows would not let it; the Linux side can."""
-    process = start_copy(tmp_path, "out.vhd", "out.vhd.partial")
+    process = start_copy(tmp_path, "out.vhd", "out.vhd.pyvhdmp-partial")
     with source.open("r+b") as file:
         file.truncate(32 * MIB)
     output, errors = process.communicate(timeout=120)

@@ -161,6 +161,23 @@ def test_a_vhdx_of_qemu_is_read(tmp_path: Path, winpython: Winpython, options: s
     assert (tmp_path / "back.img").read_bytes() == (tmp_path / "in.img").read_bytes()
 
 
+@pytest.mark.parametrize("options", ["subformat=dynamic,block_size=1048576", "subformat=fixed"])
+def test_a_disk_that_is_made_from_a_vhdx_has_its_content(
+    tmp_path: Path, winpython: Winpython, options: str
+) -> None:
+    make_image(tmp_path / "in.img", 40 * MIB + 512, data=4 * MIB)
+    arguments = ["-f", "raw", "-O", "vhdx", "-o", options]
+    qemu_img("convert", *arguments, tmp_path / "in.img", tmp_path / "disk.vhdx")
+    winpython.pyvhdmp("create", "fixed.vhd", "--from", "disk.vhdx", "--type", "fixed")
+    raw = (tmp_path / "fixed.vhd").read_bytes()
+    assert raw[:-512] == (tmp_path / "in.img").read_bytes()
+    assert raw[-512:].startswith(b"conectix")
+    winpython.pyvhdmp("create", "copy.vhdx", "--from", "disk.vhdx")
+    winpython.pyvhdmp("create", "back.vhdx", "--from", "fixed.vhd", "--type", "fixed")
+    for name in ("disk.vhdx", "copy.vhdx", "back.vhdx"):
+        assert_same(tmp_path / "in.img", tmp_path / name)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("old", [None, b"old target"])
 def test_a_copy_that_is_ended_leaves_no_target_and_the_next_one_works(
@@ -174,13 +191,13 @@ def test_a_copy_that_is_ended_leaves_no_target_and_the_next_one_works(
     source.write_bytes(random.Random(1).randbytes(16 * MIB) * 16)
     if old is not None:
         target.write_bytes(old)
-    process = start_copy(tmp_path, "out.vhdx", "out.partial.vhdx", environment=environment)
+    process = start_copy(tmp_path, "out.vhdx", "out.pyvhdmp-partial.vhdx", environment=environment)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == {2: 130, 15: 143, 9: -9}[number], errors
     assert (target.read_bytes() if target.exists() else None) == old
     if number == signal.SIGINT:
-        assert not (tmp_path / "out.partial.vhdx").exists()
+        assert not (tmp_path / "out.pyvhdmp-partial.vhdx").exists()
     source.write_bytes(source.read_bytes()[: 8 * MIB])
     deadline = time.monotonic() + 30  # until Wine has noticed that the file is free again
     while True:

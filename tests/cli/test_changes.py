@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from pyvhdmp import VirtualDisk, files, open_disk
 from pyvhdmp.cli.progress import ProgressLine
 from pyvhdmp.testing import SimulatedWindows
-from tests.cli.conftest import MIB, Run
+from tests.cli.conftest import MIB, Done, Run
 
 
 def write(path: str, offset: int, content: bytes) -> None:
@@ -56,6 +57,12 @@ def chain(vhdmp: SimulatedWindows) -> SimulatedWindows:
     return vhdmp
 
 
+def make_chain_again(windows: SimulatedWindows) -> None:
+    for path in list(windows.files):
+        del windows.files[path]
+    make_chain()
+
+
 @pytest.fixture
 def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have Ctrl+C come as soon as there is progress."""
@@ -89,6 +96,15 @@ def test_resize_tells_the_sizes_before_and_after(run: Run) -> None:
     assert (sizes["path"], sizes["old_size"], sizes["new_size"]) == ("a.vhdx", 16 * MIB, 8 * MIB)
     assert sizes["old_file_size"] > 0
     assert sizes["new_file_size"] == file_size("a.vhdx")
+
+
+@pytest.mark.usefixtures("vhdmp")
+def test_a_vhd_is_made_no_smaller_and_the_error_says_so(run: Run) -> None:
+    VirtualDisk.create_dynamic("a.vhd", 8 * MIB).close()
+    error = run("resize", "a.vhd", "4M", "--allow-unsafe").error
+    assert "(Windows error 87)" in error
+    assert "a disk that cannot shrink (a VHD)" in error
+    assert run("resize", "a.vhd", "9M").code == 0
 
 
 @pytest.mark.usefixtures("disk")
@@ -280,6 +296,32 @@ def test_ctrl_c_after_a_merge_is_too_late_and_says_where_the_content_is(
     monkeypatch.setattr(files, "delete_file", interrupted)
     done = run("merge", "leaf.avhdx", "--delete")
     assert done.interruption == "merge was already done; C:\\child.avhdx holds the content"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "opens", "output", "note"),
+    [
+        (["resize", "base.vhdx", "9M"], 1, "resized base.vhdx (before: 8.0 MiB)", "resized"),
+        (["compact", "base.vhdx"], 1, "compacted base.vhdx (before: ", "compacted"),
+        (["merge", "leaf.avhdx"], 3, "which holds the content (before: ", "merged into"),
+    ],
+)
+def test_what_is_done_is_no_failure_even_if_the_new_sizes_cannot_be_read(
+    chain: SimulatedWindows, run: Run, arguments: list[str], opens: int, output: str, note: str
+) -> None:
+    def done_blindly(*options: str) -> Done:
+        chain.fail_next("OpenVirtualDisk", 32, after=opens)
+        done = run(*arguments, *options)
+        assert done.code == 0
+        assert done.errors.startswith(f"pyvhdmp: {note} ")
+        assert "but its new sizes cannot be read: " in done.errors
+        return done
+
+    assert output in done_blindly().output
+    make_chain_again(chain)
+    sizes = json.loads(done_blindly("--json").output)
+    assert sizes["old_size"] == 8 * MIB
+    assert (sizes["new_size"], sizes["new_file_size"]) == (None, None)
 
 
 @pytest.mark.parametrize("command", [["resize", "8M"], ["compact"], ["merge"]])

@@ -106,6 +106,16 @@ def test_a_name_of_no_format_is_not_for_want_of_a_driver(
     assert error.startswith("in.img: --from takes a virtual disk")
 
 
+def test_without_vhdmp_no_option_is_ignored(vhdmp: SimulatedWindows, run: Run) -> None:
+    vhdmp.vhdmp = False
+    arguments = ["create", "a.vhd", "8M", "--type", "fixed", "--physical-sector-size"]
+    assert run(*arguments, "4K").error == (
+        "a.vhd: --physical-sector-size must be 512 in a VHD, not 4096"
+    )
+    assert names(vhdmp) == []
+    assert run(*arguments, "512", "--sector-size", "512").code == 0
+
+
 @pytest.mark.parametrize("code", [5, 1314])
 def test_without_the_right_a_fixed_vhd_is_made_all_the_same(
     vhdmp: SimulatedWindows, run: Run, code: int
@@ -140,7 +150,7 @@ def test_force_replaces_what_is_there_and_only_a_whole_disk_does(
     vhdmp: SimulatedWindows, run: Run
 ) -> None:
     vhdmp.files["a.vhdx"] = b"old"
-    vhdmp.files["a.partial.vhdx"] = b"of one that was killed"
+    vhdmp.files["a.pyvhdmp-partial.vhdx"] = b"of one that was killed"
     assert run("create", "a.vhdx", "8M").error.endswith(
         "(Windows error 80). With --force it would be replaced."
     )
@@ -150,6 +160,23 @@ def test_force_replaces_what_is_there_and_only_a_whole_disk_does(
     assert "(Windows error 112)" in error
     assert vhdmp.files["a.vhdx"] == b"old"
     assert run("create", "a.vhdx", "8M", "--force").code == 0
+    assert names(vhdmp) == ["a.vhdx"]
+    assert run("info", "a.vhdx", "--json").json["size"] == 8 * MIB
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--force"]])
+def test_a_disk_about_which_nothing_can_be_told_is_made_all_the_same(
+    vhdmp: SimulatedWindows, run: Run, options: list[str]
+) -> None:
+    if "--force" in options:
+        vhdmp.files["a.vhdx"] = b"old"
+    vhdmp.fail_next("OpenVirtualDisk", 32, after=1)  # the first asks for the driver
+    done = run("create", "a.vhdx", "8M", *options)
+    assert done.code == 0
+    assert done.output == ('{"path": "a.vhdx"}\n' if "--json" in options else "created a.vhdx\n")
+    assert done.errors.startswith("pyvhdmp: a.vhdx is whole, but what it is cannot be read: ")
+    assert "(Windows error 32)" in done.errors
+    assert done.errors.count("\n") == 1
     assert names(vhdmp) == ["a.vhdx"]
     assert run("info", "a.vhdx", "--json").json["size"] == 8 * MIB
 
@@ -222,7 +249,7 @@ def test_ctrl_c_leaves_no_file_and_an_old_one_as_it_was(
             interruptions += 1
             assert done.interruption == f"create was cancelled; {state}"
             assert windows.files.get("a.vhdx") == old
-            assert "C:\\a.partial.vhdx" not in list(windows.files)
+            assert "C:\\a.pyvhdmp-partial.vhdx" not in list(windows.files)
     assert interruptions > 4
 
 
@@ -240,4 +267,17 @@ def test_ctrl_c_when_the_disk_has_its_name_is_too_late(
     monkeypatch.setattr(files, "move_file", interrupted)
     done = run("create", "a.vhdx", "8M")
     assert done.interruption == "create was already done; a.vhdx is whole"
+    assert names(vhdmp) == ["a.vhdx"]
+
+
+def test_ctrl_c_while_it_is_asked_what_it_is_comes_too_late(
+    vhdmp: SimulatedWindows, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(path: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pyvhdmp.cli.create.facts_of", interrupted)
+    assert run("create", "a.vhdx", "8M").interruption == (
+        "create was already done; a.vhdx is whole"
+    )
     assert names(vhdmp) == ["a.vhdx"]

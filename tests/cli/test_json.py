@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
 
 from pyvhdmp.cli import main
@@ -39,7 +37,6 @@ def test_what_differs_is_a_result(run: Run, vhdmp: SimulatedWindows) -> None:
 
 @pytest.mark.parametrize("command", [[], ["info"], ["attached"]])
 def test_the_help_says_so(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with contextlib.suppress(SystemExit):
-        main([*command, "--help"])
+    assert main([*command, "--help"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "one line on standard error" in said

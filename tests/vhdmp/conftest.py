@@ -7,7 +7,6 @@ simulated one everywhere, so that they are known to work, but for those marked `
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import sys
@@ -47,13 +46,8 @@ def missing_vhdmp(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def why_not(path: os.PathLike[str]) -> str:
-    """Try to create, open, attach and detach a disk; return what kept it from being done.
-
-    Wine ends a program that creates one. So an open comes first, of a file that is not there.
-    """
+    """Try to create, open, attach and detach a disk; return what kept it from being done."""
     try:
-        with contextlib.suppress(FileNotFoundError):
-            VirtualDisk.open(path).close()
         VirtualDisk.create_dynamic(path, 8 * MIB).close()
         with VirtualDisk.open(path) as disk:
             disk.attach_raw()

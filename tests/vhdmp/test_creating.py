@@ -574,4 +574,4 @@ def test_an_image_is_copied_into_a_vhdx_and_back(tmp_path: FilePath) -> None:
     with VirtualDisk.open(names[1], info_only=True) as made:
         assert made.info.disk_type is VirtualDiskType.DYNAMIC
         assert made.info.virtual_size == 32 * MIB
-    assert not (tmp_path / "disk.partial.vhdx").exists()
+    assert not (tmp_path / "disk.pyvhdmp-partial.vhdx").exists()

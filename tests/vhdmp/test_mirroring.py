@@ -22,14 +22,9 @@ def path(tmp_path: FilePath) -> FilePath:
 
 
 def wait_until_level(operation: Operation[None]) -> tuple[int, int]:
-    """Wait until all is copied, which is when progress says so."""
-
-    def is_level() -> bool:
-        assert not operation.done(), operation.exception()
-        done, total = operation.progress()
-        return 0 < total == done
-
-    windows.wait_until(is_level, SECONDS)
+    """Wait until all is copied, which is when progress says so; return that."""
+    operation.wait_ready(SECONDS)
+    assert not operation.done()
     return operation.progress()
 
 

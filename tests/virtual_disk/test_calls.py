@@ -483,7 +483,17 @@ def test_error_87_comes_with_what_was_ruled_out(driver: Driver, function: str) -
             lambda disk: VirtualDisk.create_from(
                 "a.vhd", "b.vhd", disk_type=VirtualDiskType.DIFFERENCING
             ),
-            "disk_type must be fixed or dynamic",
+            "disk_type must be FIXED or DYNAMIC",
+        ),
+        (
+            lambda disk: VirtualDisk.create_from(
+                "a.vhd", "b.vhd", disk_type=VirtualDiskType.FIXED, block_size=2 * MIB
+            ),
+            "block_size must be 0 in a fixed disk",
+        ),
+        (
+            lambda disk: VirtualDisk.open("a.iso", snapshot_id=uuid.uuid4()),
+            "snapshot_id must be None for an ISO image",
         ),
         (lambda disk: VirtualDisk.create_fixed("a.iso", 8 * MIB), r"must end in \.vhd"),
         (
@@ -503,4 +513,34 @@ def test_what_python_can_check_is_named_before_windows_says_87(
 ) -> None:
     with VirtualDisk.open("a.vhdx") as disk, pytest.raises(InvalidInputError, match=complaint):
         use(disk)
+    assert set(driver.names()) <= {"OpenVirtualDisk", "GetVirtualDiskInformation"}
+
+
+@pytest.mark.parametrize("value", ["01234567-89ab-cdef-0123-456789abcdef", b"0" * 16, 5])
+@pytest.mark.parametrize(
+    ("use", "argument"),
+    [
+        (lambda disk, it: VirtualDisk.create_dynamic("a.vhdx", 8 * MIB, disk_id=it), "disk_id"),
+        (lambda disk, it: VirtualDisk.open("a.vhds", snapshot_id=it), "snapshot_id"),
+        (lambda disk, it: disk.set_disk_id(it), "disk_id"),
+        (lambda disk, it: disk.set_parent_locator("p.vhdx", it), "linkage_id"),
+        (lambda disk, it: disk.take_snapshot(it), "snapshot_id"),
+        (lambda disk, it: disk.delete_snapshot(it), "snapshot_id"),
+        (lambda disk, it: disk.apply_snapshot(it), "snapshot_id"),
+        (
+            lambda disk, it: disk.apply_snapshot(uuid.uuid4(), leaf_snapshot_id=it),
+            "leaf_snapshot_id",
+        ),
+        (lambda disk, it: disk.set_snapshot_path(it, "s.avhdx"), "snapshot_id"),
+        (lambda disk, it: disk.forget_snapshot(it), "snapshot_id"),
+    ],
+)
+def test_an_identity_that_is_none_is_named(
+    driver: Driver, use: Callable[[VirtualDisk, object], object], argument: str, value: object
+) -> None:
+    with (
+        VirtualDisk.open("a.vhdx") as disk,
+        pytest.raises(TypeError, match=rf"^{argument} must be a uuid\.UUID, not "),
+    ):
+        use(disk, value)
     assert set(driver.names()) <= {"OpenVirtualDisk", "GetVirtualDiskInformation"}

@@ -434,6 +434,18 @@ def test_a_question_that_fails(driver: Driver, ask: Callable[[VirtualDisk], obje
 # -- The handle -----------------------------------------------------------------
 
 
+def test_a_closed_disk_begins_no_with_block(driver: Driver) -> None:
+    disk = VirtualDisk.open("a.vhdx")
+    disk.close()
+    with pytest.raises(ValueError, match="closed virtual disk"), disk:
+        pass
+    released = VirtualDisk.open("a.vhdx")
+    handle = released.release()
+    with pytest.raises(ValueError, match="closed virtual disk"), released:
+        pass
+    driver.CloseHandle(handle)
+
+
 def test_close_closes_once(driver: Driver) -> None:
     disk = VirtualDisk.open("a.vhdx")
     handle = disk.handle

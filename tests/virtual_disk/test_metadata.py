@@ -110,13 +110,13 @@ def test_a_missing_item_is_a_key_error(disk: VirtualDisk, items: Items, absent: 
 
 @pytest.mark.parametrize("key", ["00000000-0000-0000-0000-000000000001", 1, None])
 def test_a_key_is_a_uuid(disk: VirtualDisk, key: uuid.UUID) -> None:
-    with pytest.raises(TypeError, match=r"the key of an item must be a uuid\.UUID"):
+    with pytest.raises(TypeError, match=r"a metadata key must be a uuid\.UUID"):
         disk.metadata[key] = b""
 
 
 @pytest.mark.parametrize("value", ["text", 3, None, [1, 2]])
 def test_a_value_is_bytes(disk: VirtualDisk, items: Items, value: bytes) -> None:
-    with pytest.raises(TypeError, match="the value of an item must be bytes"):
+    with pytest.raises(TypeError, match="a metadata value must be bytes"):
         disk.metadata[FIRST] = value
     assert FIRST not in items.items
 

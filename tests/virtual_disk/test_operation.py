@@ -15,6 +15,7 @@ from pyvhdmp import AlreadyDone, Operation, VirtualDisk
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_structures as v
 from pyvhdmp._win32.structures import OVERLAPPED
+from pyvhdmp.completion import wait_interruptibly
 from pyvhdmp.testing import set_last_error, substituted
 from tests.support import windows
 from tests.support.vhdmp import Driver
@@ -141,7 +142,7 @@ class Kernel:
 @pytest.fixture
 def kernel(driver: Driver) -> Iterator[Kernel]:
     kernel = Kernel(driver)
-    with kernel.installed("CompactVirtualDisk", "MirrorVirtualDisk"):
+    with kernel.installed("CompactVirtualDisk", "MirrorVirtualDisk", "ForkVirtualDisk"):
         yield kernel
         assert kernel.open_events == 0  # nothing leaks, in any test here
 
@@ -391,14 +392,6 @@ def test_close_can_cancel_first(kernel: Kernel) -> None:
         operation.result()
 
 
-def test_close_cancels_a_mirror_which_would_never_end(kernel: Kernel) -> None:
-    kernel.on_cancel = lambda: kernel.finish(constants.ERROR_OPERATION_ABORTED)
-    with VirtualDisk.open("a.vhdx") as disk:
-        operation = disk.mirror("b.vhdx")
-    with pytest.raises(CancelledError):
-        operation.result()
-
-
 def test_close_cancels_a_mirror_that_is_just_beginning(kernel: Kernel) -> None:
     kernel.on_cancel = lambda: kernel.finish(constants.ERROR_OPERATION_ABORTED)
     closers: list[threading.Thread] = []
@@ -415,6 +408,33 @@ def test_close_cancels_a_mirror_that_is_just_beginning(kernel: Kernel) -> None:
     closers[0].join(30)
     assert not closers[0].is_alive()
     assert operation.cancelled()
+
+
+@pytest.mark.parametrize("code", [0, constants.ERROR_OPERATION_ABORTED])
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_while_close_waits_cancels_and_closes_all_the_same(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, code: int, presses: int
+) -> None:
+    def cancelled() -> None:
+        if len(kernel.cancels) == presses:
+            kernel.finish(code)
+
+    def interrupted(event: threading.Event) -> None:
+        if len(kernel.cancels) == presses:
+            real(event)
+        else:
+            raise KeyboardInterrupt
+
+    kernel.on_cancel = cancelled
+    disk = VirtualDisk.open("a.vhdx")
+    operation = disk.compact()
+    real = wait_interruptibly
+    monkeypatch.setattr("pyvhdmp.virtual_disk.operation.wait_interruptibly", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        disk.close()
+    assert len(kernel.cancels) == presses
+    assert operation.cancelled() is (code != 0)
+    assert kernel.driver.handles == set()
 
 
 def test_a_handle_that_is_in_use_is_not_released(kernel: Kernel) -> None:
@@ -657,3 +677,78 @@ def test_ctrl_c_while_a_disk_is_made_unmakes_it(
     assert len(kernel.cancels) == 1
     assert kernel.deleted == (["C:\\disks\\a.vhdx"] if won else [])
     assert kernel.driver.handles == set()
+
+
+# -- Mirrors and forks, which never end by themselves -----------------------------
+
+
+@pytest.mark.parametrize("begin", [VirtualDisk.mirror, VirtualDisk.fork])
+def test_close_cancels_what_would_never_end(
+    kernel: Kernel, begin: Callable[[VirtualDisk, str], Operation[None]]
+) -> None:
+    kernel.on_cancel = lambda: kernel.finish(constants.ERROR_OPERATION_ABORTED)
+    disk = VirtualDisk.open("a.vhdx")
+    operation = begin(disk, "b.vhdx")
+    assert operation.is_endless
+    close_in_time(disk)
+    with pytest.raises(CancelledError):
+        operation.result()
+
+
+@pytest.mark.parametrize("begin", [VirtualDisk.mirror, VirtualDisk.fork])
+def test_it_is_ready_when_all_of_the_progress_is_there_and_it_is_still_pending(
+    kernel: Kernel, begin: Callable[[VirtualDisk, str], Operation[None]]
+) -> None:
+    with VirtualDisk.open("a.vhdx") as disk:
+        operation = begin(disk, "b.vhdx")
+        for kernel.progress in ((0, 0), (0, 9), (8, 9)):
+            with pytest.raises(TimeoutError):
+                operation.wait_ready(0.01)
+        waiter = threading.Thread(target=operation.wait_ready)
+        waiter.start()
+        kernel.progress = (9, 9)
+        waiter.join(30)
+        assert not waiter.is_alive()
+        assert not operation.done()
+        assert kernel.cancels == []
+        kernel.finish()
+        operation.wait_ready()  # and when it has been ended there is nothing to wait for
+
+
+@pytest.mark.parametrize("code", [constants.ERROR_DISK_FULL, constants.ERROR_OPERATION_ABORTED])
+def test_who_waits_for_it_to_be_ready_learns_how_it_failed(kernel: Kernel, code: int) -> None:
+    with VirtualDisk.open("a.vhdx") as disk:
+        operation = disk.mirror("b.vhdx")
+        kernel.progress = (9, 9)
+        kernel.finish(code)
+        with pytest.raises(OSError, match=r"a\.vhdx") as caught:
+            operation.wait_ready()
+        assert windows.winerror(caught.value) == code
+
+
+def test_any_other_operation_is_waited_for_to_its_end(kernel: Kernel) -> None:
+    with VirtualDisk.open("a.vhdx") as disk:
+        operation = disk.compact()
+        kernel.progress = (9, 9)
+        with pytest.raises(TimeoutError):
+            operation.wait_ready(0.05)
+        kernel.finish()
+        operation.wait_ready()
+        assert operation.done()
+
+
+def test_ctrl_c_while_somebody_waits_for_it_to_be_ready_cancels_it(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel.on_cancel = lambda: kernel.finish(constants.ERROR_OPERATION_ABORTED)
+
+    def interrupted(self: Operation[None], timeout: float | None) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    with VirtualDisk.open("a.vhdx") as disk:
+        operation = disk.fork("b.vhdx")
+        monkeypatch.setattr(Operation, "_wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            operation.wait_ready()
+        assert operation.cancelled()

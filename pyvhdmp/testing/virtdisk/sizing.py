@@ -8,7 +8,9 @@ Rules:
    fail from then on.
 3. What is past the last partition can safely go. Without a partition table nothing can
    that was ever written, to the next whole MiB. Going further takes ALLOW_UNSAFE.
-4. A differencing disk has a size of its own; what it has beyond its parent is zeros, and
+4. A VHD becomes no smaller: ERROR_INVALID_PARAMETER. (inferred; that it cannot is documented,
+   the code is not)
+5. A differencing disk has a size of its own; what it has beyond its parent is zeros, and
    so is what it gets back after it was smaller.
 """
 
@@ -26,7 +28,7 @@ from pyvhdmp.testing.long_operations import Work
 from pyvhdmp.testing.virtdisk.calls import Functions, require, steps, structure
 from pyvhdmp.testing.virtdisk.handles import OpenImage
 from pyvhdmp.testing.virtdisk.host import read_through
-from pyvhdmp.testing.virtdisk.images import LIMITS
+from pyvhdmp.testing.virtdisk.images import LIMITS, VHD
 
 __all__ = ["Sizing"]
 
@@ -60,9 +62,11 @@ class Sizing(Functions):
         require(asked.Version == enums.RESIZE_VIRTUAL_DISK_VERSION.VERSION_1)
         require(not flags & ~sum(_FLAG))
         size = asked.Version1.NewSize
-        if flags & _FLAG.RESIZE_TO_SMALLEST_SAFE_VIRTUAL_SIZE:
+        if is_smallest := bool(flags & _FLAG.RESIZE_TO_SMALLEST_SAFE_VIRTUAL_SIZE):
             require(size == 0)
             size = self._smallest_safe_size(opened)
+        require(opened.image.device != VHD or size >= opened.image.size)
+        if is_smallest:
             require(
                 size < opened.image.size,
                 constants.ERROR_VHD_ALREADY_AT_OR_BELOW_MINIMUM_VIRTUAL_SIZE,

@@ -16,6 +16,7 @@ from pyvhdmp import _win32
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_enums as enums
 from pyvhdmp.testing.kernel import CallFailed
+from pyvhdmp.testing.long_operations import Work
 from pyvhdmp.testing.real_host import RealHost, virtdisk_over
 from pyvhdmp.testing.virtdisk import TRAILER_SIZE, Image, OpenImage
 from tests.support.vhdx import HELPER
@@ -39,13 +40,14 @@ class GenuineHost(RealHost):
         super().__init__(kernel32, get_last_error)
         # Of the handle to a disk: its export, and the handle that keeps its image open.
         self._exports: dict[int, tuple[int, int]] = {}
+        # The disks that a long operation copies from, each by its image: its export, as a file.
+        self._sources: dict[str, tuple[int, str]] = {}
 
     def tail(self, path: str, length: int = TRAILER_SIZE) -> tuple[bytes, int]:
         """What would follow the payload if something did."""
         tail, file_size = super().tail(path, length)
-        with open(path, "rb") as file:
-            if file.read(len(SIGNATURE)) != SIGNATURE:
-                return tail, file_size
+        if not _is_genuine(path):
+            return tail, file_size
         facts = ask("facts", path=unix_path(path))
         image = Image(
             device=_VHDX,
@@ -93,7 +95,7 @@ class GenuineHost(RealHost):
             number = int(export["number"])
             try:
                 payload = self._kernel32.CreateFileW(
-                    "Z:" + export["payload"].replace("/", "\\"),
+                    _windows_path(export["payload"]),
                     opened.access,
                     opened.share_mode,
                     0,
@@ -113,6 +115,22 @@ class GenuineHost(RealHost):
             self._open[payload] = self._open.pop(handle)
             self._exports[payload] = (number, handle)
         return payload
+
+    def payload(self, path: str) -> str:
+        """The disk in an image, until the long operation that reads it is over."""
+        if not _is_genuine(path):
+            return path
+        if path not in self._sources:
+            export = ask("export", path=unix_path(path), writable=False)
+            self._sources[path] = int(export["number"]), _windows_path(export["payload"])
+        return self._sources[path][1]
+
+    def begin(self, function: str, handle: int, overlapped: int, work: Work) -> None:
+        try:
+            super().begin(function, handle, overlapped, work)
+        finally:
+            while self._sources:
+                ask("release", number=self._sources.popitem()[1][0])
 
     def close(self, handle: int) -> int:
         with self.lock:
@@ -138,6 +156,17 @@ def ask(what: str, **details: Any) -> dict[str, Any]:
     if "failure" in answer:
         raise RuntimeError(answer["failure"])
     return answer
+
+
+def _is_genuine(path: str) -> bool:
+    """Whether a file is a VHDX, by its content."""
+    with open(path, "rb") as file:
+        return file.read(len(SIGNATURE)) == SIGNATURE
+
+
+def _windows_path(path: str) -> str:
+    """Return what Wine calls a file of Linux."""
+    return "Z:" + path.replace("/", "\\")
 
 
 def unix_path(path: str) -> str:

@@ -65,6 +65,15 @@ def test_a_size_must_be_one_that_the_format_has(disks: Disks) -> None:
     assert disks.size(handle) == 4 * MIB
 
 
+def test_a_vhd_becomes_no_smaller(disks: Disks) -> None:
+    handle = disks.create("C:\\a.vhd", 8 * MIB, device=VHD)
+    assert disks.resize(handle, 4 * MIB) == 87
+    assert disks.resize(handle, 4 * MIB, flags=UNSAFE) == 87
+    assert disks.resize(handle, 0, flags=SMALLEST) == 87
+    assert disks.size(handle) == 8 * MIB
+    assert disks.resize(handle, 8 * MIB) == 0
+
+
 def test_expanding_wants_the_right_and_a_disk_that_is_detached(disks: Disks) -> None:
     disks.make(A, 4 * MIB)
     handle = disks.open(A, version=1, mask=enums.VIRTUAL_DISK_ACCESS.READ)

@@ -10,8 +10,10 @@ from contextlib import suppress
 import pytest
 
 from pyvhdmp import ReadOnlyError, VhdmpDisk, VirtualDisk, open_disk
+from pyvhdmp._win32 import constants
 from pyvhdmp.cli import main
 from pyvhdmp.testing import SimulatedWindows
+from tests.support.windows import winerror
 from tests.testing.virtdisk.disks import MIB
 
 SECONDS = 30
@@ -81,3 +83,45 @@ def test_a_seed_leads_to_the_same_operations_twice(seed: int) -> None:
 
 def test_another_seed_leads_to_others() -> None:
     assert len({tuple(program(seed)) for seed in range(4)}) == 4
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_mirror_and_a_fork_that_are_ready_can_be_ended(seed: int) -> None:
+    with SimulatedWindows(seed):
+        VirtualDisk.create_dynamic("a.vhdx", 8 * MIB).close()
+        with open_disk("a.vhdx") as disk:
+            disk.write(4096, b"\x11" * 4096).result(SECONDS)
+        with VirtualDisk.open("a.vhdx") as virtual:
+            fork = virtual.fork("fork.vhdx")
+            fork.wait_ready(SECONDS)
+            virtual.complete_fork()
+            fork.result(SECONDS)
+            mirror = virtual.mirror("mirror.vhdx")
+            mirror.wait_ready(SECONDS)
+            virtual.break_mirror()
+            mirror.result(SECONDS)
+        for path in ("fork.vhdx", "mirror.vhdx"):
+            with open_disk(path, read_only=True) as disk:
+                assert disk.read(4096, 8).result(SECONDS) == b"\x11" * 4096
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_mirror_or_a_fork_that_nobody_ends_is_cancelled_with_its_disk(seed: int) -> None:
+    with SimulatedWindows(seed) as windows:
+        VirtualDisk.create_dynamic("a.vhdx", 8 * MIB).close()
+        for begin in (VirtualDisk.mirror, VirtualDisk.fork):
+            with VirtualDisk.open("a.vhdx") as disk:
+                operation = begin(disk, "b.vhdx")
+            assert operation.cancelled()
+            assert list(windows.files) == ["C:\\a.vhdx"]
+
+
+def test_what_is_ended_too_early_says_what_to_wait_for() -> None:
+    with SimulatedWindows():
+        VirtualDisk.create_dynamic("a.vhdx", 8 * MIB).close()
+        with VirtualDisk.open("a.vhdx") as disk:
+            for end in (disk.break_mirror, disk.complete_fork):
+                with pytest.raises(OSError, match=r"a\.vhdx") as caught:
+                    end()
+                assert winerror(caught.value) == constants.ERROR_VHD_INVALID_STATE
+                assert "wait_ready" in caught.value.__notes__[1]
