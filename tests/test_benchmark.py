@@ -303,7 +303,7 @@ def test_a_time_in_which_nothing_was_over_is_no_measurement(path: FilePath) -> N
 def test_the_first_error_ends_the_run(threads: int, pending: bool) -> None:
     with SimulatedWindows() as simulation:  # which ends with an error if anything is left
         simulation.files["disk.img"] = bytes(MIB)
-        simulation.fail_next("ReadFileScatter", 1117, after=50, pending=pending)
+        simulation.fail_next("ReadFile", 1117, after=50, pending=pending)
         with pytest.raises(MediumError) as raised:
             measure("disk.img", Workload(4096, 4, threads), seconds=60)
     assert raised.value.filename == "disk.img"

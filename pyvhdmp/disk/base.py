@@ -36,7 +36,7 @@ from pyvhdmp._win32.memory import Pin
 from pyvhdmp._win32.structures import FILE_ZERO_DATA_STRUCT
 from pyvhdmp.buffers import PAGE_SIZE, PageBuffer
 from pyvhdmp.completion import CompletionPort
-from pyvhdmp.disk.direct import DirectTransfer, whole_pages
+from pyvhdmp.disk.direct import DirectTransfer, direct_memory
 from pyvhdmp.disk.direction import Counters, Direction
 from pyvhdmp.disk.plan import plan
 from pyvhdmp.disk.request import Request
@@ -101,8 +101,8 @@ class Disk:
         self._disk_id = disk_id
         self._read_only = read_only
         self._scatter = scatter
-        self._reading = Direction(file, path, write=False, scatter=scatter)
-        self._writing = Direction(file, path, write=True, scatter=scatter)
+        self._reading = Direction(file, path, write=False)
+        self._writing = Direction(file, path, write=True)
         self._unmap_behavior = unmap_behavior
         self._resize_watch: ResizeWatch | None = None  # nobody asks where nothing changes
 
@@ -347,11 +347,10 @@ class Disk:
                     f"{length} bytes are no whole number of sectors of {self._sector_size}",
                     self._path,
                 )
-            pages = None if flush else whole_pages(pins, length)
-            if pages is not None and (self._scatter or len(pins) == 1):
+            memory = None if flush else direct_memory(pins, length, scatter=self._scatter)
+            if memory is not None:
                 transfer = DirectTransfer(direction, pins, length, start, result)
             else:
-                pages = None
                 request = Request(
                     direction,
                     offset=start,
@@ -368,7 +367,7 @@ class Disk:
             for pin in pins:
                 pin.release()
             raise
-        return request.start() if pages is None else transfer.start(pages)
+        return request.start() if memory is None else transfer.start(memory)
 
 
 def _check_list(buffers: object) -> None:

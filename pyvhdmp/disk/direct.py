@@ -4,11 +4,12 @@ Rules:
 
 1. It takes no plan, no parts and no bounce memory; whatever needs any of these is a `Request`.
 2. It costs one object, its future, and what the call takes.
+3. Memory that is contiguous takes no list of pages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import RLock
 from typing import TypeVar
 
@@ -18,29 +19,32 @@ from pyvhdmp.disk.direction import Direction
 from pyvhdmp.disk.plan import MAX_PART
 from pyvhdmp.overlapped import Transfer
 
-__all__ = ["DirectTransfer", "whole_pages"]
+__all__ = ["DirectTransfer", "direct_memory"]
 
 T = TypeVar("T")
 
 _PAGE_MASK = PAGE_SIZE - 1
 
 
-def whole_pages(pins: list[Pin], length: int) -> Sequence[int] | None:
-    """Return the address of each page if there is nothing but pages, for one call; else None."""
+def direct_memory(pins: list[Pin], length: int, *, scatter: bool) -> int | list[int] | None:
+    """Return the memory of a request if it is whole pages, and one call can take them.
+
+    That is its address where it is contiguous, and else, with `scatter`, that of each page.
+    """
     if not 0 < length <= MAX_PART:
         return None
     if len(pins) == 1:
         address = pins[0].address
-        if (address | length) & _PAGE_MASK:
-            return None
-        return (address,) if length == PAGE_SIZE else range(address, address + length, PAGE_SIZE)
+        return None if (address | length) & _PAGE_MASK else address
     pages: list[int] = []
     for pin in pins:
         address, size = pin.address, pin.length
         if (address | size) & _PAGE_MASK:
             return None
         pages.extend(range(address, address + size, PAGE_SIZE))
-    return pages
+    if pages == list(range(pages[0], pages[0] + length, PAGE_SIZE)):
+        return pages[0]
+    return pages if scatter else None
 
 
 class DirectTransfer(Transfer[T]):
@@ -49,6 +53,8 @@ class DirectTransfer(Transfer[T]):
     `offset`: the byte of the file that it begins at. `result` is asked for the future's
     result when it is over; without it that is None.
     """
+
+    _is_paged = False
 
     def __init__(
         self,
@@ -67,14 +73,14 @@ class DirectTransfer(Transfer[T]):
         self._offset = offset
         self._make_result = result
 
-    def start(self, pages: Sequence[int]) -> DirectTransfer[T]:
-        """Begin. Raises `ValueError`, with nothing begun, if the file is closed."""
-        direction = self._direction
-        paged, length, offset = direction.paged, self._length, self._offset
-        if paged is not None:
-            self.file.begin_pages(self, paged, pages, length, offset)
+    def start(self, memory: int | list[int]) -> DirectTransfer[T]:
+        """Begin, with `direct_memory`. Raises `ValueError`, with nothing begun, if it is closed."""
+        direction, length, offset = self._direction, self._length, self._offset
+        if isinstance(memory, int):
+            self.file.begin(self, direction.plain, memory, length, offset)
         else:
-            self.file.begin(self, direction.plain, pages[0], length, offset)
+            self._is_paged = True
+            self.file.begin_pages(self, direction.paged, memory, length, offset)
         return self
 
     def finish(self, code: int, transferred: int) -> None:
@@ -92,7 +98,7 @@ class DirectTransfer(Transfer[T]):
                     transferred,
                     self._length,
                     self._offset,
-                    paged=direction.paged is not None,
+                    paged=self._is_paged,
                     cancel_wanted=self.cancel_wanted,
                 )
             if error is not None:

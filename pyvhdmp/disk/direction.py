@@ -40,14 +40,13 @@ class Direction:
     `requests`, `transferred` and `bounced` count those that are finished, and bytes.
     """
 
-    def __init__(self, file: OverlappedFile, path: str, *, write: bool, scatter: bool) -> None:
+    def __init__(self, file: OverlappedFile, path: str, *, write: bool) -> None:
         self.file = file
         self.path = path
         self.is_write = write
         self.requests = 0
         self.transferred = 0
         self.bounced = 0
-        self._scatter = scatter
 
     @cached_property
     def plain(self) -> Call:
@@ -56,11 +55,9 @@ class Direction:
         return kernel32.WriteFile if self.is_write else kernel32.ReadFile
 
     @cached_property
-    def paged(self) -> Call | None:
-        """The call for a list of pages, None if the device knows none."""
+    def paged(self) -> Call:
+        """The call for pages that lie apart, by a list. Not every device knows it."""
         kernel32 = self.file.port.windows.kernel32
-        if not self._scatter:
-            return None
         return kernel32.WriteFileGather if self.is_write else kernel32.ReadFileScatter
 
     def _function(self, *, paged: bool) -> str:

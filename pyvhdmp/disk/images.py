@@ -4,8 +4,8 @@ Rules:
 
 1. Files are opened unbuffered, so pages go between caller and device. On a volume
    whose sectors are larger than the disk's that cannot work; there, and where a
-   device knows no scatter/gather, the file is opened buffered and direct parts
-   are plain reads and writes. A probe at open decides, once.
+   device knows no scatter/gather, the file is opened buffered and pages that lie
+   apart go by plain calls, run by run. A probe at open decides, once.
 2. Nobody else may write a file while it is open here, so its size is known.
 3. A new image is made to look finished last: a fixed VHD has no footer until `seal`.
    Written first, the footer would also make NTFS write zeros all the way up to it.

@@ -8,6 +8,8 @@ Rules:
 3. A part is all of one kind and at most `MAX_PART` bytes; it starts and ends on a
    sector. Parts are made one by one as they are needed: the plan of a terabyte
    takes no more memory than that of a page.
+4. Buffers that lie one behind the other are one run, and a direct part of one run
+   is a plain call: a list of its pages would say no more, and takes time to go through.
 
 So 512 bytes of header followed by a megabyte of aligned data is a bounced part of
 one sector and a direct part of 256 pages, and nothing of the megabyte is copied.
@@ -37,6 +39,11 @@ class Part(NamedTuple):
     runs: list[Run]
     is_direct: bool
 
+    @property
+    def is_paged(self) -> bool:
+        """Whether its pages lie apart, so that a call takes a list of them."""
+        return self.is_direct and len(self.runs) > 1
+
     def pages(self) -> list[int]:
         """Return the address of each page of a direct part, in order."""
         return [
@@ -49,8 +56,7 @@ class Part(NamedTuple):
 def plan(buffers: Iterable[Run], sector_size: int, *, scatter: bool = True) -> Iterator[Part]:
     """Yield the parts of a request over `buffers`, from its first byte to its last.
 
-    Without `scatter` a direct part is contiguous in memory: one call that takes no
-    list of pages can do it.
+    Without `scatter` a direct part is one run.
     """
     start = length = 0
     runs: list[Run] = []

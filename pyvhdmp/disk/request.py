@@ -250,7 +250,7 @@ class _PartOperation(KernelCall):
         offset = self._request.offset + part.start
         if self._block is not None:
             self.file.submit(self, direction.plain, self._block.address, part.length, offset)
-        elif direction.paged is not None:
+        elif part.is_paged:
             self.file.submit_pages(self, direction.paged, part.pages(), offset)
         else:
             ((address, length),) = part.runs
@@ -264,7 +264,7 @@ class _PartOperation(KernelCall):
             transferred,
             part.length,
             self._request.offset + part.start,
-            paged=part.is_direct and direction.paged is not None,
+            paged=part.is_paged,
             cancel_wanted=self.cancel_wanted,
         )
         if error is None and self._block is not None and not direction.is_write:

@@ -2,7 +2,7 @@
 
     with SimulatedWindows(seed=7) as windows:
         windows.files["disk.img"] = bytes(1 << 20)
-        windows.fail_next("WriteFileGather", 1117, pending=True)
+        windows.fail_next("WriteFile", 1117, pending=True)
         ...  # the whole package runs on it, the command line included
 
     def failing(file, buffer, length, transferred, overlapped):

@@ -175,7 +175,7 @@ def test_writes_destroy_what_the_disk_holds(image: FilePath, run: Run) -> None:
 
 def test_an_error_is_one_line_after_the_runs_before_it(vhdmp: SimulatedWindows, run: Run) -> None:
     vhdmp.files["disk.img"] = bytes(MIB)
-    vhdmp.fail_next("ReadFileScatter", 1117, after=70, pending=True)
+    vhdmp.fail_next("ReadFile", 1117, after=70, pending=True)
     code, output, errors = run("bench", "disk.img", *QUICK, "--sweep", "2,4,8")
     assert code == 1
     assert [line.split()[0] for line in output.splitlines()[2:]] == ["2"]

@@ -32,11 +32,13 @@ from pyvhdmp import (
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32.memory import Pin
 from pyvhdmp.buffers import PAGE_SIZE, Block
+from pyvhdmp.disk.plan import MAX_PART, Run
 from pyvhdmp.slots import Slot
 from pyvhdmp.testing import set_last_error, substituted
 from tests.disk.kinds import IMAGES, SECTORS, SIZE, make, make_file
 from tests.support import windows
 from tests.support.files import FilePath, make_zeros
+from tests.support.pages import pages_apart
 
 pytestmark = pytest.mark.usefixtures("machine")
 
@@ -252,7 +254,39 @@ def test_rule_3_only_the_pages_that_are_not_aligned_are_bounced(disk: Disk) -> N
     assert disk.read(0, len(data) // SECTOR).result(SECONDS) == data
 
 
-def test_rule_3_whole_aligned_pages_reach_the_kernel_at_their_own_address(
+@pytest.mark.parametrize("count", [1, 2, MAX_PART // PAGE_SIZE])
+def test_rule_3_contiguous_pages_are_one_plain_call_at_their_own_address(
+    kind: str, tmp_path: FilePath, count: int
+) -> None:
+    """Whether they are one buffer or several: a list of the pages takes time to go through."""
+    path = make_file(kind, tmp_path)
+    seen: list[Run] = []
+
+    def write(file: int, address: int, length: int, null: int, overlapped: int) -> int:
+        seen.append((address, length))
+        return real.WriteFile(file, address, length, null, overlapped)
+
+    def refused(*_: int) -> int:
+        raise AssertionError("a list of pages")
+
+    with CompletionPort() as outer:
+        real = outer.windows.kernel32
+    buffer = PageBuffer(count * PAGE_SIZE)
+    pin = Pin(buffer, writable=False)
+    view = memoryview(buffer)
+    with (
+        substituted(kernel32={"WriteFile": write, "WriteFileGather": refused}),
+        CompletionPort() as port,
+        open_disk(path, port=port) as disk,
+    ):
+        for buffers in ([buffer], [view[:PAGE_SIZE], view[PAGE_SIZE:]]):
+            for fua in (False, True):
+                disk.write_vectored(buffers, 0, fua=fua).result(SECONDS)
+    assert seen == [(pin.address, pin.length)] * 4
+    pin.release()
+
+
+def test_rule_3_pages_that_lie_apart_reach_the_kernel_as_a_list_of_their_addresses(
     kind: str, tmp_path: FilePath
 ) -> None:
     path = make_file(kind, tmp_path)
@@ -264,16 +298,18 @@ def test_rule_3_whole_aligned_pages_reach_the_kernel_at_their_own_address(
 
     with CompletionPort() as outer:
         real = outer.windows.kernel32
-    buffer = PageBuffer(4 * PAGE_SIZE)
-    pin = Pin(buffer, writable=False)
+    buffers = pages_apart(4)
+    pins = [Pin(buffer, writable=False) for buffer in buffers]
     with (
         substituted(kernel32={"WriteFileGather": write}),
         CompletionPort() as port,
         open_disk(path, port=port) as disk,
     ):
-        disk.write(0, buffer).result(SECONDS)
-    assert seen == [pin.address + page * PAGE_SIZE for page in range(4)] + [0]
-    pin.release()
+        for fua in (False, True):
+            disk.write_vectored(buffers, 0, fua=fua).result(SECONDS)
+    assert seen == [*(pin.address for pin in pins), 0] * 2
+    for pin in pins:
+        pin.release()
 
 
 def test_rule_3_requests_that_wait_for_bounce_memory_block_nobody(
@@ -325,7 +361,10 @@ def test_rule_4_a_request_above_4_gib_is_done_in_full(tmp_path: FilePath) -> Non
         assert last[:12] == b"behind 4 GiB"
 
 
-def test_rule_4_fewer_bytes_than_asked_for_is_an_error(kind: str, tmp_path: FilePath) -> None:
+@pytest.mark.parametrize("is_contiguous", [True, False])
+def test_rule_4_fewer_bytes_than_asked_for_is_an_error(
+    kind: str, tmp_path: FilePath, is_contiguous: bool
+) -> None:
     path = make_file(kind, tmp_path)
     with CompletionPort() as outer:
         real = outer.windows.kernel32
@@ -335,12 +374,20 @@ def test_rule_4_fewer_bytes_than_asked_for_is_an_error(kind: str, tmp_path: File
         windows.write_u64(segments + length // PAGE_SIZE * 8, 0)
         return real.ReadFileScatter(file, segments, length, reserved, overlapped)
 
+    def plain(file: int, address: int, length: int, null: int, overlapped: int) -> int:
+        if length == 4 * PAGE_SIZE:  # and not what opening reads
+            length -= PAGE_SIZE
+        return real.ReadFile(file, address, length, null, overlapped)
+
     with open_disk(path) as probe:  # opened before the fault, so that opening is not part of it
         assert probe.size == SIZE
-    with substituted(kernel32={"ReadFileScatter": short}), CompletionPort() as port:
+    with (
+        substituted(kernel32={"ReadFileScatter": short, "ReadFile": plain}),
+        CompletionPort() as port,
+    ):
         disk = open_disk(path, read_only=True, port=port)
-        buffer = PageBuffer(4 * PAGE_SIZE)
-        future = disk.read_vectored([buffer], 0)
+        buffers = [memoryview(PageBuffer(4 * PAGE_SIZE))] if is_contiguous else pages_apart(4)
+        future = disk.read_vectored(buffers, 0)
         with pytest.raises(ShortTransferError, match="read 12288 of 16384 bytes at byte 0"):
             future.result(SECONDS)
         disk.close()
@@ -360,8 +407,8 @@ def test_rule_4_a_disk_whose_file_was_cut_fails_with_a_short_transfer(
 
     with substituted(kernel32={"ReadFileScatter": at_the_end}), CompletionPort() as port:
         disk = open_disk(path, read_only=True, port=port)
-        with pytest.raises(ShortTransferError, match="read 0 of 4096 bytes"):
-            disk.read_vectored([PageBuffer(PAGE_SIZE)], 8).result(SECONDS)
+        with pytest.raises(ShortTransferError, match="read 0 of 8192 bytes"):
+            disk.read_vectored(pages_apart(2), 8).result(SECONDS)
         disk.close()
 
 
@@ -373,15 +420,15 @@ def test_rule_4_the_first_error_fails_the_request_and_stops_the_rest(
     with CompletionPort() as outer:
         real = outer.windows.kernel32
 
-    def failing(file: int, segments: int, length: int, reserved: int, overlapped: int) -> int:
+    def failing(file: int, address: int, length: int, null: int, overlapped: int) -> int:
         nonlocal calls
         calls += 1
         if calls == 40:
             set_last_error(constants.ERROR_CRC)
             return 0
-        return real.WriteFileGather(file, segments, length, reserved, overlapped)
+        return real.WriteFile(file, address, length, null, overlapped)
 
-    with substituted(kernel32={"WriteFileGather": failing}), CompletionPort() as port:
+    with substituted(kernel32={"WriteFile": failing}), CompletionPort() as port:
         disk = open_disk(path, port=port)
         buffer = bytearray(0)
         source = PageBuffer(200 << 20)
@@ -404,15 +451,15 @@ def test_rule_5_a_request_that_the_device_holds_back_holds_back_no_other(
     with CompletionPort() as outer:
         real = outer.windows.kernel32
 
-    def hold(file: int, segments: int, length: int, reserved: int, overlapped: int) -> int:
+    def hold(file: int, address: int, length: int, null: int, overlapped: int) -> int:
         if holding:
-            held.append((file, segments, length, reserved, overlapped))
+            held.append((file, address, length, null, overlapped))
             set_last_error(constants.ERROR_IO_PENDING)
             return 0
-        return real.WriteFileGather(file, segments, length, reserved, overlapped)
+        return real.WriteFile(file, address, length, null, overlapped)
 
     holding = False
-    with substituted(kernel32={"WriteFileGather": hold}), CompletionPort() as port:
+    with substituted(kernel32={"WriteFile": hold}), CompletionPort() as port:
         disk = open_disk(path, port=port)
         page, other = PageBuffer(PAGE_SIZE), PageBuffer(PAGE_SIZE)
         page[:] = b"\x01" * PAGE_SIZE
@@ -423,7 +470,7 @@ def test_rule_5_a_request_that_the_device_holds_back_holds_back_no_other(
         second.result(SECONDS)
         assert not first.done()
         assert port.in_flight == 1
-        real.WriteFileGather(*held[0])
+        real.WriteFile(*held[0])
         first.result(SECONDS)
         assert disk.read(0, 8).result(SECONDS) == b"\x01" * PAGE_SIZE
         disk.close()
@@ -818,3 +865,6 @@ def test_a_file_system_without_scatter_is_served_by_plain_calls(
         aligned = PageBuffer(len(data))
         disk.read_vectored([aligned], 1).result(SECONDS)
         assert aligned[:] == data
+        apart = pages_apart(50)
+        disk.read_vectored(apart, 1).result(SECONDS)
+        assert b"".join(apart) == data

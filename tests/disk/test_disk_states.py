@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from pyvhdmp import Backend, CompletionPort, Disk, VirtualDisk, open_disk
+from pyvhdmp._win32.memory import Pin
 from pyvhdmp.buffers import PAGE_SIZE
+from pyvhdmp.disk.plan import plan
 from pyvhdmp.vhd import Footer
 from tests.support.history import SECTOR, Version
 from tests.support.states import (
@@ -90,7 +92,7 @@ class DiskStates(IoStates):
             f"write of {count} sectors from {sector}, fua={fua}",
             lambda: self.disk.write_vectored(buffers, sector, fua=fua),
             partial(self._written, version, buffers, fua),
-            function="WriteFileGather" if _is_direct(buffers, shapes) else "WriteFile",
+            function="WriteFileGather" if _is_paged(buffers) else "WriteFile",
             fault=self._fault(fault, buffers, shapes),
             calls_once=_is_direct(buffers, shapes) and len(buffers) == 1 and not count % _PAGE,
             flushes=fua,
@@ -115,7 +117,7 @@ class DiskStates(IoStates):
             f"read of {count} sectors from {sector}",
             lambda: self.disk.read_vectored(buffers, sector),
             partial(self._was_read, self.history.step(), sector, buffers),
-            function="ReadFileScatter" if _is_direct(buffers, shapes) else "ReadFile",
+            function="ReadFileScatter" if _is_paged(buffers) else "ReadFile",
             fault=self._fault(fault, buffers, shapes),
             calls_once=_is_direct(buffers, shapes) and len(buffers) == 1 and not count % _PAGE,
             needs_power=count > 0,
@@ -146,8 +148,17 @@ class DiskStates(IoStates):
 
 
 def _is_direct(buffers: list[memoryview], shapes: list[tuple[int, int]]) -> bool:
-    """Whether the first call of a request takes pages."""
+    """Whether the first call of a request is into the caller's own pages."""
     return bool(buffers) and len(buffers[0]) >= PAGE_SIZE and not shapes[0][1]
+
+
+def _is_paged(buffers: list[memoryview]) -> bool:
+    """Whether the first call of a request takes a list of pages: those that lie apart."""
+    pins = [Pin(buffer, writable=False) for buffer in buffers]
+    first = next(plan([(pin.address, pin.length) for pin in pins], SECTOR), None)
+    for pin in pins:
+        pin.release()
+    return first is not None and first.is_paged
 
 
 class RawDiskStates(DiskStates):

@@ -24,6 +24,7 @@ from pyvhdmp._win32 import constants
 from pyvhdmp.buffers import PAGE_SIZE
 from pyvhdmp.testing import substituted
 from tests.support import windows
+from tests.support.pages import pages_apart
 from tests.support.scsi import FIXED_SENSE, Answer, Target, pages, ranges_of
 from tests.support.vhdmp import DISK_ID, Driver
 
@@ -78,13 +79,15 @@ def test_options_reach_the_driver(driver: Driver, port: CompletionPort) -> None:
     assert driver.of("AttachVirtualDisk").flags == 9
 
 
-def test_pages_go_to_the_scatter_call_where_there_is_one(
+def test_pages_that_lie_apart_go_to_the_scatter_call_where_there_is_one(
     driver: Driver, port: CompletionPort
 ) -> None:
-    buffer = PageBuffer(8192)
+    apart, contiguous = pages_apart(2), PageBuffer(8192)
     with VhdmpDisk.open("a.vhdx", port=port) as disk:
-        disk.read_vectored([buffer], 0).result(SECONDS)
-        assert buffer[:] == b"\xaa" * 8192
+        disk.read_vectored(apart, 0).result(SECONDS)
+        assert b"".join(apart) == b"\xaa" * 8192
+        disk.read_vectored([contiguous], 0).result(SECONDS)
+        assert contiguous[:] == b"\x55" * 8192
         assert disk.read(1, 1).result(SECONDS) == b"\x55" * 512
 
 
@@ -93,10 +96,10 @@ def test_pages_go_to_plain_calls_where_there_is_none(
     driver: Driver, port: CompletionPort, code: int
 ) -> None:
     driver.fails["ReadFileScatter"] = code
-    buffer = PageBuffer(8192)
+    apart = pages_apart(2)
     with VhdmpDisk.open("a.vhdx", port=port) as disk:
-        disk.read_vectored([buffer], 0).result(SECONDS)
-        assert buffer[:] == b"\x55" * 8192
+        disk.read_vectored(apart, 0).result(SECONDS)
+        assert b"".join(apart) == b"\x55" * 8192
 
 
 def test_sectors_of_4096_bytes(driver: Driver, port: CompletionPort) -> None:

@@ -13,6 +13,7 @@ from pyvhdmp import CompletionPort, PageBuffer, VhdmpDisk, VirtualDisk, VirtualD
 from pyvhdmp.testing import SimulatedWindows
 from tests.examples import data_disk
 from tests.support.files import FilePath
+from tests.support.pages import pages_apart
 from tests.support.windows import winerror
 from tests.vhdmp.helpers import (
     MIB,
@@ -155,10 +156,13 @@ def test_pages_go_by_scatter_and_gather_or_by_plain_calls_and_arrive_either_way(
         found(f"{name}, cached_io={cached_io}: taken: {takes_pages(disk)}")
         for scatter in {False, takes_pages(disk)}:
             disk._scatter = scatter
-            disk.write_vectored([aligned(pattern(65536, seed=3)), pattern(512)], 8).result(SECONDS)
-            back = PageBuffer(65536)
-            disk.read_vectored([back], 8).result(SECONDS)
-            assert back[:] == pattern(65536, seed=3)
+            pages = pages_apart(16)
+            for number, page in enumerate(pages):
+                page[:] = pattern(4096, seed=number)
+            disk.write_vectored([*pages, pattern(512)], 8).result(SECONDS)
+            back = pages_apart(16)
+            disk.read_vectored(back, 8).result(SECONDS)
+            assert back == pages
             assert disk.read(8 + 128, 1).result(SECONDS) == pattern(512)
 
 
