@@ -53,7 +53,7 @@ def test_ctrl_c_while_it_starts_is_one_line_and_exit_code_130(
 
 
 def test_in_any_other_program_it_is_what_it_was(tmp_path: Path) -> None:
-    catch = "\ntry:\n    import pyvhdmp\nexcept KeyboardInterrupt:\n    print('caught')\n"
+    catch = "\ntry:\n    from pyvhdmp import Disk\nexcept KeyboardInterrupt:\n    print('caught')\n"
     done = run(tmp_path, "pyvhdmp.disk", "-c", catch)
     assert (done.returncode, done.stdout, done.stderr) == (0, "caught\n", "")
 
