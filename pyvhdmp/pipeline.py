@@ -3,11 +3,19 @@
 Rules:
 
 1. A pipeline runs on the completion thread from its first request to its last: each
-   finished request begins the next. So it needs no lock, and no thread is woken in
-   between. The caller's thread waits, and reports progress.
-2. Its memory is fixed at the start: page-aligned buffers, used again and again.
-3. After an error, a difference or Ctrl+C nothing new is begun, and `run` returns
-   only when nothing is in flight any more.
+   finished request begins the next, and no thread is woken in between. What a pipeline
+   knows is that thread's own. The caller's thread waits, and reports progress.
+2. Writes alone are begun by a thread that does nothing else: Windows carries some of
+   them out while they are begun, as all that make a file longer, and what is read next
+   need not wait for that. It is given blocks by a queue, in their order, and tells the
+   completion thread what has become of them. It never asks whether to go on, which
+   would have the same seed do other things on a simulated Windows.
+3. What is in flight, and whether all of it is to be cancelled, is known under one lock:
+   so a request that was being begun when it was decided is cancelled, too.
+4. Its memory is fixed at the start: page-aligned buffers, used again and again, the one
+   that was used last, and lies in the processor's cache, first.
+5. After an error, a difference or Ctrl+C no more is read or handed over, what is in
+   flight or handed over is cancelled, and `run` returns only when it is over.
 """
 
 from __future__ import annotations
@@ -18,6 +26,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from functools import partial
+from queue import Queue
 from typing import Final, TypeAlias
 
 from pyvhdmp.buffers import PageBuffer
@@ -29,6 +38,8 @@ __all__ = ["Compare", "Copy", "CopyDifferences", "Progress", "is_zero"]
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called about ten times a second with the bytes done and the bytes there are."""
+
+_Request: TypeAlias = Callable[[list[memoryview], int], "Future[None]"]
 
 _PROGRESS_SECONDS: Final = 0.1
 _ZEROS: Final = bytes(64 * 1024)
@@ -47,22 +58,24 @@ class _Pipeline:
         self._io_size = io_size
         self._next = 0
         self._done = 0
-        self._stopped = False
+        self._running = 0  # requests that were asked for, and are not over
         self._error: BaseException | None = None
-        self._in_flight: dict[Future[None], None] = {}  # in the order they began
         self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._in_flight: dict[Future[None], None] = {}  # in the order they began
+        self._cancelled = False
         self.seconds = 0.0
 
     def run(self, progress: Progress | None = None) -> None:
         """Do it all. Raises the first error; Ctrl+C cancels what is in flight first."""
         began = time.perf_counter()
-        self._port.call_soon(partial(self._guarded, self._advance))
         try:
+            self._port.call_soon(partial(self._step, self._advance))
             while not self._over.wait(_PROGRESS_SECONDS):
                 if progress is not None:
                     progress(self._done, self._size)
         except BaseException:
-            self._port.call_soon(self._cancel)
+            self._port.call_soon(partial(self._step, self._cancel))
             wait_interruptibly(self._over)
             raise
         if self._error is not None:
@@ -71,11 +84,15 @@ class _Pipeline:
             progress(self._done, self._size)
         self.seconds = time.perf_counter() - began
 
-    # -- On the completion thread, all of it ----------------------------------
+    # -- On the completion thread, all but `_begin` -----------------------------
 
     def _advance(self) -> None:
-        """Begin as many requests as may be in flight."""
+        """Ask for as many requests as may be in flight."""
         raise NotImplementedError
+
+    def _end(self) -> None:
+        """Everything is over."""
+        self._over.set()
 
     def _take_block(self) -> tuple[int, int]:
         """Return the place and the length, in bytes, of the next block."""
@@ -86,34 +103,58 @@ class _Pipeline:
 
     @property
     def _has_blocks(self) -> bool:
-        return not self._stopped and self._next < self._size
+        return not self._cancelled and self._next < self._size
 
-    def _watch(self, future: Future[None], then: Callable[[], None]) -> None:
-        """Go on with `then` when `future` is done."""
-        self._in_flight[future] = None
+    def _read(self, disk: Disk, offset: int, view: memoryview, then: Callable[[], None]) -> None:
+        """Begin to read, and go on with `then` when that is done."""
+        self._running += 1
+        self._begin(disk.read_vectored, offset // disk.sector_size, view, then)
+
+    def _begin(
+        self, request: _Request, sector: int, view: memoryview, then: Callable[[], None]
+    ) -> None:
+        """On any thread: begin one of those that are `_running`."""
+        try:
+            future = request([view], sector)
+        except BaseException as error:  # it was refused: the disk was closed
+            self._port.call_soon(partial(self._step, partial(self._ended, None, error, then)))
+            return
+        with self._lock:
+            self._in_flight[future] = None
+            cancelled = self._cancelled
+        if cancelled:
+            future.cancel()
         future.add_done_callback(partial(self._finished, then))
 
     def _finished(self, then: Callable[[], None], future: Future[None]) -> None:
-        self._in_flight.pop(future, None)
-        if future.cancelled():
-            self._fail(CancelledError())
-        elif (error := future.exception()) is not None:
+        error = CancelledError() if future.cancelled() else future.exception()
+        step = partial(self._step, partial(self._ended, future, error, then))
+        if self._port.on_thread():
+            step()
+        else:  # it was over before there was a callback
+            self._port.call_soon(step)
+
+    def _ended(
+        self, future: Future[None] | None, error: BaseException | None, then: Callable[[], None]
+    ) -> None:
+        self._running -= 1
+        if future is not None:
+            with self._lock:
+                del self._in_flight[future]
+        if error is not None:
             self._fail(error)
         else:
-            self._guarded(then)
-        self._guarded(self._advance)
+            then()
+            self._advance()
 
-    def _guarded(self, step: Callable[[], None]) -> None:
+    def _step(self, step: Callable[[], None]) -> None:
+        """Do something. It may be the last there was to do."""
         try:
             step()
-        except BaseException as error:  # a request that was refused: the disk was closed
+        except BaseException as error:  # for want of memory
             self._fail(error)
-        if not self._in_flight and not self._has_blocks and self._is_idle():
-            self._over.set()
-
-    def _is_idle(self) -> bool:
-        """Whether nothing waits to be begun."""
-        return True
+        if not self._running and not self._has_blocks and not self._over.is_set():
+            self._end()
 
     def _fail(self, error: BaseException) -> None:
         if self._error is None:
@@ -121,11 +162,15 @@ class _Pipeline:
         self._cancel()
 
     def _cancel(self) -> None:
-        self._stopped = True
-        for future in list(self._in_flight):
+        with self._lock:
+            self._cancelled = True
+            in_flight = list(self._in_flight)
+        for future in in_flight:
             future.cancel()
-        if not self._in_flight:
-            self._over.set()
+
+
+_Block: TypeAlias = tuple[int, int, memoryview]
+"""What has been read: the place, the length, and a buffer that may be longer."""
 
 
 class Copy(_Pipeline):
@@ -155,24 +200,27 @@ class Copy(_Pipeline):
         self._queue_depth = queue_depth
         self._reads = self._writes = 0
         self._free = [memoryview(PageBuffer(io_size)) for _ in range(2 * queue_depth)]
-        self._to_write: deque[tuple[int, int, memoryview]] = deque()
+        self._to_write: deque[_Block] = deque()
+        self._handed_over: Queue[_Block | None] = Queue()
+        self._writer: threading.Thread | None = None
         self.bytes_skipped = 0
         """Bytes that were not written: zeros, or what the target holds already."""
 
     def _advance(self) -> None:
-        while self._to_write and self._writes < self._queue_depth and not self._stopped:
-            self._begin_write(*self._to_write.popleft())
+        while self._to_write and self._writes < self._queue_depth and not self._cancelled:
+            self._hand_over(self._to_write.popleft())
         while self._has_blocks and self._free and self._reads < self._queue_depth:
             self._begin_read(self._free.pop())
 
-    def _is_idle(self) -> bool:
-        return self._stopped or not self._to_write
+    def _end(self) -> None:
+        self._handed_over.put(None)
+        super()._end()
 
     def _begin_read(self, buffer: memoryview) -> None:
         offset, length = self._take_block()
-        future = self._source.read_vectored([buffer[:length]], offset // self._source.sector_size)
         self._reads += 1
-        self._watch(future, partial(self._was_read, offset, length, buffer))
+        then = partial(self._was_read, offset, length, buffer)
+        self._read(self._source, offset, buffer[:length], then)
 
     def _was_read(self, offset: int, length: int, buffer: memoryview) -> None:
         self._reads -= 1
@@ -182,10 +230,22 @@ class Copy(_Pipeline):
         else:
             self._to_write.append((offset, length, buffer))
 
-    def _begin_write(self, offset: int, length: int, buffer: memoryview) -> None:
-        future = self._target.write_vectored([buffer[:length]], offset // self._target.sector_size)
+    def _hand_over(self, block: _Block) -> None:
+        if self._writer is None:  # here, where no Ctrl+C comes in between
+            writer = threading.Thread(target=self._write, name="pyvhdmp-writer", daemon=True)
+            writer.start()
+            self._writer = writer
         self._writes += 1
-        self._watch(future, partial(self._was_written, length, buffer))
+        self._running += 1
+        self._handed_over.put(block)
+
+    def _write(self) -> None:
+        """On the writer's thread: begin what is handed over, until it is None."""
+        write, sector_size = self._target.write_vectored, self._target.sector_size
+        while (block := self._handed_over.get()) is not None:
+            offset, length, buffer = block
+            then = partial(self._was_written, length, buffer)
+            self._begin(write, offset // sector_size, buffer[:length], then)
 
     def _was_written(self, length: int, buffer: memoryview) -> None:
         self._writes -= 1
@@ -224,8 +284,7 @@ class CopyDifferences(Copy):
                 self._to_write.append((offset, length, buffer))
 
         for disk, into in ((self._source, buffer), (self._target, held)):
-            future = disk.read_vectored([into[:length]], offset // disk.sector_size)
-            self._watch(future, was_read)
+            self._read(disk, offset, into[:length], was_read)
 
 
 class Compare(_Pipeline):
@@ -261,14 +320,14 @@ class Compare(_Pipeline):
                     self._free.append(pair)
 
             for disk, buffer in zip(self._disks, pair, strict=True):
-                future = disk.read_vectored([buffer[:length]], offset // disk.sector_size)
-                self._watch(future, partial(was_read, offset, length, pair, missing))
+                then = partial(was_read, offset, length, pair, missing)
+                self._read(disk, offset, buffer[:length], then)
 
     def _compare(self, offset: int, first: memoryview, second: memoryview) -> None:
         a, b = bytes(first), bytes(second)  # compared at the speed of memory, as views are not
         if a == b:
             return
-        self._stopped = True  # blocks before this one are in flight already
+        self._next = self._size  # blocks before this one are in flight already
         at = offset + next(i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y)
         if self.difference is None or at < self.difference:
             self.difference = at

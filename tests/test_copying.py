@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -22,7 +23,7 @@ from pyvhdmp import (
 from pyvhdmp._win32 import constants
 from pyvhdmp.copying import compare_images, copy_image
 from pyvhdmp.pipeline import Compare, Copy
-from pyvhdmp.testing import SimulatedWindows, set_last_error, substituted
+from pyvhdmp.testing import Faults, SimulatedWindows, set_last_error, substituted
 from pyvhdmp.virtual_disk import VirtualDiskFormat, VirtualDiskType
 from tests.support import windows
 from tests.support.files import FilePath
@@ -30,6 +31,7 @@ from tests.support.files import FilePath
 pytestmark = pytest.mark.usefixtures("machine")
 
 MIB = 1 << 20
+SECONDS = 20
 BLOCK = 64 << 10
 
 
@@ -564,6 +566,85 @@ def test_ctrl_c_in_the_middle_cancels_and_leaves_nothing(tmp_path: FilePath) -> 
     assert target.read_bytes() == b"old"
     assert_no_partial(tmp_path)
     assert threading.active_count() < 8
+
+
+def test_a_write_that_is_carried_out_while_it_is_begun_holds_back_no_read(
+    source: FilePath, tmp_path: FilePath
+) -> None:
+    """As Windows does it with writes that make a file longer."""
+    reads = 0
+    waited: list[bool] = []
+    enough = threading.Event()
+    with CompletionPort() as outer:
+        real = outer.windows.kernel32
+
+    def read(file: int, address: int, length: int, null: int, overlapped: int) -> int:
+        nonlocal reads
+        reads += length == BLOCK
+        if reads == 8:
+            enough.set()
+        return real.ReadFile(file, address, length, null, overlapped)
+
+    def write(file: int, address: int, length: int, null: int, overlapped: int) -> int:
+        waited.append(enough.wait(SECONDS))
+        return real.WriteFile(file, address, length, null, overlapped)
+
+    with substituted(kernel32={"ReadFile": read, "WriteFile": write}):
+        copy_image(source, tmp_path / "out.vhd", queue_depth=4, io_size=BLOCK)
+    assert waited
+    assert all(waited)
+    assert compare_images(source, tmp_path / "out.vhd") is None
+
+
+def test_ctrl_c_while_a_write_is_begun_waits_for_it_and_cancels_it(
+    source: FilePath, tmp_path: FilePath
+) -> None:
+    begun, interrupted = threading.Event(), threading.Event()
+    with CompletionPort() as outer:
+        real = outer.windows.kernel32
+
+    def write(file: int, address: int, length: int, null: int, overlapped: int) -> int:
+        begun.set()
+        interrupted.wait(SECONDS)
+        return real.WriteFile(file, address, length, null, overlapped)
+
+    def interrupt(done: int, total: int) -> None:
+        if begun.is_set():
+            threading.Timer(0.2, interrupted.set).start()
+            raise KeyboardInterrupt
+
+    make_fixed_vhd(tmp_path / "out.vhd", 16 * MIB)
+    with (
+        substituted(kernel32={"WriteFile": write}),
+        CompletionPort() as port,
+        open_disk(source, read_only=True, port=port) as disk,
+        open_disk(tmp_path / "out.vhd", port=port) as target,
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            Copy(disk, target, queue_depth=2, io_size=BLOCK).run(interrupt)
+        assert interrupted.is_set()
+        assert port.in_flight == 0
+        assert target.counters.requests <= 2
+        assert disk.counters.requests <= 4
+    assert_writer_ends()
+
+
+def assert_writer_ends() -> None:
+    windows.wait_until(
+        lambda: not any(thread.name == "pyvhdmp-writer" for thread in threading.enumerate())
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_same_seed_gives_the_same_copy_whatever_fails(seed: int) -> None:
+    def copy() -> list[str]:
+        with SimulatedWindows(seed, faults=Faults.of_every_kind(0.02)) as simulation:
+            simulation.files["in.img"] = random.Random(seed).randbytes(2 * MIB)
+            with suppress(OSError, DiskError):
+                copy_image("in.img", "out.vhd", queue_depth=4, io_size=BLOCK)
+            return list(simulation.trace)
+
+    assert copy() == copy()
 
 
 def test_progress_ends_with_everything_done(source: FilePath, tmp_path: FilePath) -> None:
