@@ -85,14 +85,15 @@ class AsyncDisk:
     its buffers. What it did meanwhile is not told: a write may have been carried out in
     part, in full or not at all. A request that is cancelled by somebody else, by
     ``close(cancel=True)``, raises `concurrent.futures.CancelledError`, as the future does:
-    that is an `Exception`, and says nothing about the task.
+    that is an `Exception`, and says nothing about the task. A request that had to wait is
+    begun on the completion thread, and if it is wrong, that is found then.
 
     Raises `InvalidInputError` if `max_in_flight` is not positive.
     """
 
     def __init__(self, disk: Disk, *, max_in_flight: int = _MAX_IN_FLIGHT) -> None:
         self._gate = _Gate(_checked_limit(max_in_flight))
-        self._open_gate = _Gate(None)
+        self._unlimited = _Gate(None)
         self._max_in_flight = max_in_flight
         self._disk = disk
         self._closing = False
@@ -272,7 +273,7 @@ class AsyncDisk:
         `ValueError` on a closed disk.
         """
         start = partial(self._disk.wait_resize, sector_count)
-        return await self._begin(start, self._open_gate).end()
+        return await self._begin(start, self._unlimited).end()
 
     async def blocks(
         self,
@@ -546,13 +547,12 @@ class _Mailbox:
             if self._is_rung:
                 return
             self._is_rung = True
-        loop = self.loop()
+        loop = request.get_loop()
         try:
-            if loop is not None:
-                loop.call_soon_threadsafe(self._empty)
+            loop.call_soon_threadsafe(self._empty)
         except BaseException:
             self._is_rung = False  # so the next one rings, if this was for want of memory
-            if loop is None or not loop.is_closed():
+            if not loop.is_closed():
                 raise
             self._take()  # nobody will
 

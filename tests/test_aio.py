@@ -828,9 +828,10 @@ def test_blocks_that_are_not_wanted_any_more_are_cancelled(pipe: PipeDisk, how: 
                         await asyncio.sleep(SECONDS)
 
         task = asyncio.create_task(asyncio.wait_for(use(), 0.1) if how == "timeout" else use())
-        pipe.feed()
         await until(lambda: disk.port.in_flight == 3)
+        pipe.feed()
         if how == "cancel":
+            await settled()
             task.cancel()
         (result,) = await asyncio.gather(task, return_exceptions=True)
         assert disk.port.in_flight == 0
