@@ -9,7 +9,7 @@ To read the source, top down: `disk.base` (what a disk is), `disk.plan` and
 call becomes a finished future), `slots` and `buffers` (the memory it takes),
 `errors`, and at the bottom `_win32`. Beside them: `virtual_disk` (Windows' driver for
 virtual disks), `vhd` (a file format), `files` (files by name), and on top `copying`,
-`benchmark` and `cli`.
+`benchmark`, `aio` (disks for asyncio) and `cli`.
 """
 
 from __future__ import annotations
