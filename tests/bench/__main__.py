@@ -29,7 +29,7 @@ class Measured(TypedDict):
 
     number: str
     what: str
-    limit: float
+    limit: float | None
     at_most: bool
     unit: str
     median: float
@@ -127,7 +127,8 @@ def judged(row: Row, unit: str, pairs: Pairs) -> Measured:
         "values": values,
         "costs": [list(pair) for pair in pairs],
         "cost_unit": unit,
-        "is_reached": median <= row.limit if row.at_most else median >= row.limit,
+        "is_reached": row.limit is None
+        or (median <= row.limit if row.at_most else median >= row.limit),
     }
 
 
@@ -141,7 +142,9 @@ def shown(value: float, unit: str) -> str:
 def line(figure: Measured) -> str:
     """Return a row of the printed table."""
     unit = figure["unit"]
-    limit = f"{'<=' if figure['at_most'] else '>='} {shown(figure['limit'], unit)}"
+    limit = ""
+    if figure["limit"] is not None:
+        limit = f"{'<=' if figure['at_most'] else '>='} {shown(figure['limit'], unit)}"
     spread = f"{shown(figure['low'], unit)} .. {shown(figure['high'], unit)}"
     verdict = "ok" if figure["is_reached"] else "MISSED"
     number, value = figure["number"], shown(figure["median"], unit)

@@ -15,13 +15,14 @@ class Row:
     `program`: a module of this package, and its arguments, where {image}, {target}, {folder},
     {large}, {sparse} and {device} are paths. `python`: the Windows Python that runs it, None
     for this one. `key`: which of the program's measurements. `limit`: what the median must be
-    at least or, if `at_most`, at most. `inverse`: the measured costs give other/ours, a ratio of
-    speeds; else ours/other. `processes`: how many one after the other.
+    at least or, if `at_most`, at most; None if it is only told. `inverse`: the measured costs
+    give other/ours, a ratio of speeds; else ours/other. `processes`: how many one after the
+    other.
     """
 
     number: str
     what: str
-    limit: float
+    limit: float | None
     program: tuple[str, ...]
     python: str | None = "3.13"
     key: str = ""
@@ -163,7 +164,7 @@ TABLE: Final = (
     Row(
         "11a",
         "the same, and all its names used",
-        float("inf"),
+        None,
         ("start", "15"),
         python=None,
         key="all names",
