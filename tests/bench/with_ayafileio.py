@@ -11,9 +11,9 @@ import time
 from collections.abc import Awaitable, Callable
 
 import ayafileio
-from pyvhdmp.aio import AsyncDisk
 
 import pyvhdmp
+from pyvhdmp.aio import AsyncDisk
 from tests.bench.rounds import interleaved, report
 
 
