@@ -68,8 +68,8 @@ def copy_image(
     *,
     disk_type: VirtualDiskType | None = None,
     parent: str | os.PathLike[str] | None = None,
-    queue_depth: int = 8,
-    io_size: int = 1 << 20,
+    queue_depth: int = 32,
+    io_size: int = 256 * 1024,
     verify: bool = False,
     force: bool = False,
     report: Report | None = None,
@@ -192,8 +192,8 @@ def compare_images(
     first: str | os.PathLike[str],
     second: str | os.PathLike[str],
     *,
-    queue_depth: int = 8,
-    io_size: int = 1 << 20,
+    queue_depth: int = 32,
+    io_size: int = 256 * 1024,
     report: Report | None = None,
 ) -> int | None:
     """Return the first byte at which two images of one size differ, or None.

@@ -394,16 +394,16 @@ def _add_io_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--queue-depth",
         type=_queue_depth,
-        default=8,
+        default=32,
         metavar="N",
-        help="requests in flight in each direction, 1 to 1024 (default 8)",
+        help="requests in flight in each direction, 1 to 1024 (default 32)",
     )
     parser.add_argument(
         "--io-size",
         type=_io_size,
-        default=1 << 20,
+        default=256 * 1024,
         metavar="N",
-        help="bytes in a request, such as 64K or 1M: a multiple of 4K up to 64M (default 1M)",
+        help="bytes in a request, such as 64K or 1M: a multiple of 4K up to 64M (default 256K)",
     )
 
 
