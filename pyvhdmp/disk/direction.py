@@ -79,9 +79,9 @@ class Direction:
         if code in (constants.ERROR_SUCCESS, constants.ERROR_HANDLE_EOF):
             if transferred == length:
                 return None
-            what = "wrote" if self.is_write else "read"
+            count = f"{transferred} of {length} bytes at byte {offset}"
             return ShortTransferError.because(
-                f"{what} {transferred} of {length} bytes at byte {offset}", self.path
+                f"wrote {count}: no more room?" if self.is_write else f"read {count}", self.path
             )
         if code == constants.ERROR_OPERATION_ABORTED and cancel_wanted:
             return CancelledError()

@@ -88,7 +88,8 @@ def test_a_target_on_a_full_disk_fails_with_one_line_and_leaves_nothing(tmp_path
         done = winpython("-m", "pyvhdmp", "copy", "in.img", "small/out.vhd", cwd=tmp_path)
         assert done.returncode == 1
         assert done.stderr.count("\n") == 1
-        assert "(Windows error 112)" in done.stderr
+        # The last write that fits is cut short on Wine, and else the one after it fails.
+        assert "no more room?" in done.stderr or "(Windows error 112)" in done.stderr
         assert list(small.iterdir()) == []
     finally:
         subprocess.run(["umount", "-l", small], check=True, timeout=30)
