@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Callable, Mapping
 from typing import cast
 
-from pyvhdmp import OverlappedFile, UnmapBehavior
+from pyvhdmp import OverlappedFile, PageBuffer, UnmapBehavior
 from pyvhdmp._win32 import Windows, installed, kernel32, ntdll, virtdisk
-from pyvhdmp._win32.library import Prototype
+from pyvhdmp._win32.library import DynamicLibrary, Prototype
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.base import Disk
-from tests.bench.windows import library
+from tests.bench.rounds import Keeper
+from tests.bench.windows import PAGE, library
 
 __all__ = ["Device"]
 
 
-class _Library:
-    """Functions of the device's library, each with its prototype."""
+class _Functions(DynamicLibrary):
+    """Functions of the device in the place of those of a DLL."""
 
-    def __init__(self, library: ctypes.CDLL, prototypes: Mapping[str, Prototype]) -> None:
-        self._library = library
-        self._prototypes = prototypes
+    def __init__(self, device: ctypes.CDLL, prototypes: Mapping[str, Prototype]) -> None:
+        super().__init__("device", prototypes)
+        self._device = device
 
-    def __getattr__(self, name: str) -> Callable[..., int]:
-        function = self._library[f"Device_{name}"]
-        function.restype, *function.argtypes = self._prototypes[name]
-        setattr(self, name, function)
-        returned: Callable[..., int] = function
+    def _find(self, function: str, prototype: Prototype) -> Callable[..., int]:
+        found = self._device[f"Device_{function}"]
+        found.restype, *found.argtypes = prototype
+        returned: Callable[..., int] = found
         return returned
 
 
@@ -36,10 +37,10 @@ class Device:
 
     def __init__(self, path: str) -> None:
         self._library = library(path)
-        self.kernel32 = cast("kernel32.Kernel32", _Library(self._library, kernel32.PROTOTYPES))
+        self.kernel32 = cast("kernel32.Kernel32", _Functions(self._library, kernel32.PROTOTYPES))
         self.windows = Windows(
             self.kernel32,
-            cast("ntdll.Ntdll", _Library(self._library, ntdll.PROTOTYPES)),
+            cast("ntdll.Ntdll", _Functions(self._library, ntdll.PROTOTYPES)),
             cast("virtdisk.Virtdisk", None),
         )
 
@@ -66,3 +67,19 @@ class Device:
             scatter=True,
             unmap_behavior=UnmapBehavior.IGNORED,
         )
+
+    def reads(self, depth: int, count: int) -> float:
+        """Return microseconds for each read of pyvhdmp, so many in flight."""
+        with self.port() as port:
+            disk = self.disk(port)
+            buffers = [[PageBuffer(PAGE)] for _ in range(depth)]
+            read = disk.read_vectored
+            keeper = Keeper(
+                lambda slot, number: read(buffers[slot], number % 1000 * 8), depth, count
+            )
+            began = time.perf_counter()
+            port.call_soon(keeper.start)
+            keeper.wait()
+            seconds = time.perf_counter() - began
+            disk.close()
+        return seconds / count * 1e6

@@ -9,29 +9,13 @@ import sys
 import threading
 import time
 
-import pyvhdmp
 from pyvhdmp._win32.structures import OVERLAPPED_STRUCT
 from tests.bench.device import Device
-from tests.bench.rounds import Keeper, interleaved, report
+from tests.bench.rounds import interleaved, report
 from tests.bench.windows import INFINITE, PAGE, Memory
 
 DEPTH = 64
 SECONDS = 0.001
-
-
-def ours(device: Device, count: int) -> float:
-    """Return microseconds for each read of pyvhdmp."""
-    with device.port() as port:
-        disk = device.disk(port)
-        buffers = [[pyvhdmp.PageBuffer(PAGE)] for _ in range(DEPTH)]
-        read = disk.read_vectored
-        keeper = Keeper(lambda slot, number: read(buffers[slot], number * 8), DEPTH, count)
-        began = time.perf_counter()
-        port.call_soon(keeper.start)
-        keeper.wait()
-        seconds = time.perf_counter() - began
-        disk.close()
-    return seconds / count * 1e6
 
 
 def one_at_a_time(device: Device, count: int) -> float:
@@ -53,7 +37,7 @@ def main(library: str, rounds: int) -> None:
     device = Device(library)
     device.set_delay(SECONDS)
     pairs = interleaved(
-        lambda: ours(device, DEPTH * 300), lambda: one_at_a_time(device, 300), rounds
+        lambda: device.reads(DEPTH, DEPTH * 300), lambda: one_at_a_time(device, 300), rounds
     )
     report("us per read", {"": pairs})
 

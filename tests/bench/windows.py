@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from pyvhdmp._win32.kernel32 import PROTOTYPES
+from pyvhdmp._win32.kernel32 import load_kernel32
 
 __all__ = ["FLAGS", "INFINITE", "PAGE", "Memory", "bound", "library", "open_file"]
 
@@ -16,6 +16,8 @@ PAGE: Final = 4096
 INFINITE: Final = 0xFFFFFFFF
 FLAGS: Final = 0x60000000
 """FILE_FLAG_OVERLAPPED, FILE_FLAG_NO_BUFFERING."""
+
+_kernel32: Final = load_kernel32()
 
 
 def library(path: str) -> ctypes.CDLL:
@@ -27,10 +29,8 @@ def library(path: str) -> ctypes.CDLL:
 
 def bound(name: str) -> Callable[..., int]:
     """Return a function of kernel32.dll."""
-    function = library("kernel32")[name]
-    function.restype, *function.argtypes = PROTOTYPES[name]
-    returned: Callable[..., int] = function
-    return returned
+    function: Callable[..., int] = getattr(_kernel32, name)
+    return function
 
 
 def open_file(path: str) -> int:
