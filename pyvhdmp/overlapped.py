@@ -357,14 +357,12 @@ class OverlappedFile:
             raise
 
     def begin_pages(
-        self, transfer: Transfer[T], call: Call, pages: Sequence[int], length: int, offset: int
+        self, transfer: Transfer[T], call: Call, pages: Sequence[int], offset: int
     ) -> None:
         """Enter a request that is one call over up to MAX_SEGMENTS pages, and make the call."""
         try:
             self.enter(transfer)
-            slot = self._slots.take()
-            pack_segments(slot.memory, slot.segments_offset, pages)
-            self._start(transfer, slot, offset, call, slot.segments_address, length, 0)
+            self.submit_pages(transfer, call, pages, offset)
         except BaseException:
             transfer.abandon()
             raise

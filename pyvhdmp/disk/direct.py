@@ -75,12 +75,12 @@ class DirectTransfer(Transfer[T]):
 
     def start(self, memory: int | list[int]) -> DirectTransfer[T]:
         """Begin, with `direct_memory`. Raises `ValueError`, with nothing begun, if it is closed."""
-        direction, length, offset = self._direction, self._length, self._offset
+        direction, offset = self._direction, self._offset
         if isinstance(memory, int):
-            self.file.begin(self, direction.plain, memory, length, offset)
+            self.file.begin(self, direction.plain, memory, self._length, offset)
         else:
             self._is_paged = True
-            self.file.begin_pages(self, direction.paged, memory, length, offset)
+            self.file.begin_pages(self, direction.paged, memory, offset)
         return self
 
     def finish(self, code: int, transferred: int) -> None:
