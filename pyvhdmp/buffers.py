@@ -21,7 +21,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
-from pyvhdmp._win32.memory import Pin
+from pyvhdmp._win32.memory import FixedMemory
 from pyvhdmp.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ __all__ = ["PAGE_SIZE", "Block", "BouncePool", "PageBuffer"]
 PAGE_SIZE: Final = mmap.PAGESIZE
 
 
-class PageBuffer(mmap.mmap):
+class PageBuffer(FixedMemory):
     """`size` bytes of zeroed, page-aligned memory with the buffer protocol.
 
     Requests whose buffers are page-aligned are not copied. It is an anonymous
@@ -48,7 +48,7 @@ class PageBuffer(mmap.mmap):
             raise InvalidInputError.because(
                 f"the size of a PageBuffer must be positive, not {size}"
             )
-        return super().__new__(cls, -1, size)
+        return super().__new__(cls, size)
 
     def __repr__(self) -> str:
         return "<PageBuffer closed>" if self.closed else f"<PageBuffer of {len(self)} bytes>"
@@ -62,9 +62,7 @@ class Block:
     def __init__(self, size: int) -> None:
         self.memory = PageBuffer(size)  # nobody else has it, so nobody closes it
         self.size = size
-        pin = Pin(self.memory, writable=True)
-        self.address = pin.address
-        pin.release()
+        self.address = self.memory.address
 
 
 Ready: TypeAlias = Callable[[Block], object]

@@ -17,7 +17,8 @@ Rules:
 2. An operation is registered before its call, since its packet may be dequeued
    before the call returns. The completion thread takes it out of the register and
    finishes it, whether its packet came or its call failed. Nobody else, ever: signals
-   interrupt other threads halfway.
+   interrupt other threads halfway. (A call that is to post no packet is taken out by the
+   thread that waits for it: see `synchronous`.)
 3. The register keeps everything the kernel can touch alive: slot, pages, the
    exporting objects. It is never emptied by anything but rule 2, not even when
    the interpreter ends; then what is left over is leaked on purpose.
@@ -116,6 +117,7 @@ class _Register:
         self.peak_in_flight = 0
         self.calls_over = 0  # this and the next are the thread's own
         self.strays = 0
+        self.calls_waited_for = 0
         self._lock = threading.RLock()
         self._soon: deque[Callable[[], object]] = deque()
         self._packets = Block(_PACKETS_SIZE + DWORD_STRUCT.size)  # and how many there are
@@ -138,6 +140,11 @@ class _Register:
             return False
         del self.operations[address]
         return True
+
+    def call_was_waited_for(self, operation: KernelCall, address: int) -> None:
+        """Take out an operation whose call was made to be waited for, if it was made."""
+        with self._lock:
+            self.calls_waited_for += self.take_out(operation, address)
 
     def call_soon(self, call: Callable[[], object]) -> None:
         """Have the thread run `call`, after the packets it has dequeued."""
@@ -192,6 +199,8 @@ class _Register:
         with self._lock:
             self._over = True
             self.windows.kernel32.CloseHandle(self.handle)
+            if not self.operations:
+                self.slots.close_events(self.windows.kernel32.CloseHandle)
         self._run_calls(len(self._soon))
 
     def _dequeue(self) -> bool:
@@ -273,6 +282,7 @@ class CompletionPort:
         self._flush_executor: ThreadPoolExecutor | None = None
         self.slots = self._register.slots
         self.operations = self._register.operations
+        self.note_pending: Final = self._register.note_pending
         # Nothing here refers back to the port, so it ends with its last user, and waits for
         # no garbage collection.
         self.bounce = BouncePool(bounce_budget, self._register.call_soon)
@@ -322,7 +332,8 @@ class CompletionPort:
     @property
     def calls(self) -> int:
         """I/O calls made so far by the files on this port."""
-        return self._register.calls_over + len(self.operations)
+        register = self._register
+        return register.calls_over + register.calls_waited_for + len(self.operations)
 
     @property
     def in_flight(self) -> int:
@@ -377,10 +388,6 @@ class CompletionPort:
             )
             self._files.add(file)
 
-    def note_pending(self) -> None:
-        """A call has returned pending."""
-        self._register.note_pending()
-
     def withdraw(self, operation: KernelCall, slot: Slot) -> None:
         """Take out an operation that was entered, perhaps, and whose call was not made."""
         self._register.take_out(operation, slot.address)
@@ -391,6 +398,10 @@ class CompletionPort:
             return False
         self._register.calls_over += 1
         return True
+
+    def call_was_waited_for(self, operation: KernelCall, slot: Slot) -> None:
+        """Take out an operation that posts no packet, now that it is over."""
+        self._register.call_was_waited_for(operation, slot.address)
 
     def has_thread(self) -> bool:
         """Whether the completion thread runs."""

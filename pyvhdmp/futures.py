@@ -11,10 +11,11 @@ Rules:
    thread nor the callbacks after it.
 4. A wait never hangs for want of the thread that waits: a completion thread is
    refused, and any other lets Ctrl+C through.
-5. One that is never waited for makes no Condition, which would cost as much as all
-   the rest of it. What changes hands does so under one lock, which the Condition of
-   whoever waits is made over; so `concurrent.futures`, which goes by a future's
-   Condition, sees no difference.
+5. One that nobody waits for has no Condition and no lock, which would cost as much as
+   all the rest of it. Its end takes no lock, either: it says that it is finished, and
+   then looks for a Condition and for callbacks. Who waits makes the Condition first, and
+   then looks whether it is finished; who adds a callback likewise. So in whatever order
+   these steps come, one of the two sees the other.
 """
 
 from __future__ import annotations
@@ -24,17 +25,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, wait
 from concurrent.futures._base import FINISHED, RUNNING
 from typing import TYPE_CHECKING, Final, TypeVar
 
-__all__ = ["IoFuture", "mark_completion_thread"]
+__all__ = ["IoFuture", "mark_completion_thread", "wait_to_the_end"]
 
 _SLICE_SECONDS: Final = 0.1
 
 T = TypeVar("T")
 _logger = logging.getLogger("pyvhdmp")
 _thread = threading.local()
+_first: Final = threading.RLock()
+"""Held to be the first to wait for a future, or to add a callback. No code of others runs then."""
 
 
 def mark_completion_thread() -> None:
@@ -55,12 +58,11 @@ class IoFuture(Future[T]):
     _result = None
     _exception = None
     _canceller: Callable[[], None] | None = None
-    _callbacks: list[Callable[[Future[T]], object]] | None = None
+    _callbacks: list[list[Callable[[Future[T]], object]]] | None = None
     _waited_for: threading.Condition | None = None
 
     def __init__(self, canceller: Callable[[], None] | None = None) -> None:
-        # Not super().__init__(), for rule 5. An RLock, as a finalizer may come back in.
-        self._lock = threading.RLock()
+        # Not super().__init__(), for rule 5.
         if canceller is not None:
             self._canceller = canceller
 
@@ -69,11 +71,13 @@ class IoFuture(Future[T]):
         @property
         def _condition(self) -> threading.Condition:
             """What `concurrent.futures` locks a future by, and waits on."""
-            with self._lock:
-                if self._waited_for is None:
-                    self._waiters = []
-                    self._waited_for = threading.Condition(self._lock)
-                return self._waited_for
+            if self._waited_for is None:
+                condition, waiters = threading.Condition(), []
+                with _first:
+                    if self._waited_for is None:
+                        self._waiters = waiters
+                        self._waited_for = condition
+            return self._waited_for
 
     def cancel(self) -> bool:
         """Ask the kernel to cancel the request; return False.
@@ -137,11 +141,17 @@ class IoFuture(Future[T]):
 
         If it is finished already, `fn` is called at once, in the calling thread.
         """
-        with self._lock:
-            if self._state != FINISHED:
+        if self._state != FINISHED:
+            callback = [fn]  # who takes it out calls it
+            with _first:
                 if self._callbacks is None:
                     self._callbacks = []
-                self._callbacks.append(fn)
+                self._callbacks.append(callback)
+            if self._state != FINISHED:
+                return
+            try:
+                callback.pop()
+            except IndexError:
                 return
         _call_guarded(fn, self)
 
@@ -165,25 +175,49 @@ class IoFuture(Future[T]):
         self._end()
 
     def _end(self) -> None:
-        with self._lock:
-            self._state = FINISHED
-            if self._waited_for is not None:
-                self._tell_waiters(self._waited_for)
+        self._state = FINISHED  # from here on rule 5
+        if self._waited_for is not None:
+            self._tell_waiters(self._waited_for)
         if self._canceller is not None:
             self._canceller = None  # it may refer to whoever refers to this future
-        if self._callbacks is not None:  # nobody adds to them any more
-            callbacks, self._callbacks = self._callbacks, None
-            for fn in callbacks:
-                _call_guarded(fn, self)
+        if self._callbacks is not None:
+            self._call_all(self._callbacks)
 
     def _tell_waiters(self, condition: threading.Condition) -> None:
-        """Under the lock, as `concurrent.futures` does it."""
-        for waiter in self._waiters:
-            if self._exception is None:
-                waiter.add_result(self)
-            else:
-                waiter.add_exception(self)
-        condition.notify_all()
+        """As `concurrent.futures` does it."""
+        with condition:
+            for waiter in self._waiters:
+                if self._exception is None:
+                    waiter.add_result(self)
+                else:
+                    waiter.add_exception(self)
+            condition.notify_all()
+
+    def _call_all(self, callbacks: list[list[Callable[[Future[T]], object]]]) -> None:
+        for callback in callbacks:  # and those that are added meanwhile
+            try:
+                fn = callback.pop()
+            except IndexError:  # who has just added it calls it
+                continue
+            _call_guarded(fn, self)
+        self._callbacks = None  # they may refer to whoever refers to this future
+
+
+def wait_to_the_end(future: Future[T]) -> T:
+    """Return the result, or raise the error; do neither before the kernel has let go.
+
+    If this is interrupted, the request is cancelled first, and its end waited for.
+    """
+    try:
+        return future.result()
+    except BaseException:
+        while not future.done() and not getattr(_thread, "finishes_futures", False):
+            try:
+                future.cancel()
+                wait([future], _SLICE_SECONDS)
+            except BaseException:  # Ctrl+C once more
+                continue
+        raise
 
 
 def _call_guarded(fn: Callable[[Future[T]], object], future: Future[T]) -> None:

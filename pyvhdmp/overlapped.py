@@ -7,7 +7,9 @@ Rules:
    finishes the last piece of work after `close` closes it.
 2. Work (a request with a future, which may take several operations) is entered
    before its first call and left after its future is finished. Closed means that
-   no new work is entered; what has been entered runs to its end.
+   no new work is entered; what has been entered runs to its end. Neither takes a lock:
+   who enters, or leaves, changes the dict and then looks whether the file is closing;
+   who closes says so and then looks at the dict. So one of the two sees the other.
 3. A slot is detached from its operation, and cancelled, under one lock, so CancelIoEx
    can only ever name the OVERLAPPED of the operation that was meant.
 4. A cancel that comes while a call is being made would find nothing to cancel. It
@@ -31,7 +33,7 @@ from itertools import starmap
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
 from pyvhdmp._win32 import Handle, constants
-from pyvhdmp._win32.memory import Pin
+from pyvhdmp._win32.memory import Pins
 from pyvhdmp._win32.structures import (
     DWORD_STRUCT,
     OVERLAPPED_RESULT,
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 
     from pyvhdmp.buffers import Buffer
 
-__all__ = ["OverlappedFile", "Transfer", "pin_buffer"]
+__all__ = ["OverlappedFile", "Transfer", "pin_buffers"]
 
 T = TypeVar("T")
 
@@ -58,6 +60,9 @@ MAX_TRANSFER: Final = constants.MAXDWORD // PAGE_SIZE * PAGE_SIZE
 """Bytes that one call can transfer: its length is a DWORD. Whole pages."""
 
 _MAX_OFFSET: Final = (1 << 63) - 1
+
+_PENDING: Final = [0, constants.ERROR_IO_PENDING]
+"""What most calls return, and the last error then."""
 
 _pack_overlapped: Final = OVERLAPPED_STRUCT.pack_into
 
@@ -103,6 +108,7 @@ class OverlappedFile:
         self._ask_last_error = (self._windows.get_last_error,)
         self._operations = self._port.operations
         self._slots = self._port.slots
+        self._note_pending = self._port.note_pending
         self._lock = threading.RLock()  # a finalizer may come back in
         self._work: dict[Work, None] = {}  # in the order it was entered
         self._to_flush: list[FlushDone] = []
@@ -223,16 +229,13 @@ class OverlappedFile:
         function = self._windows.kernel32.DeviceIoControl
         transfer = _Transfer(self, "DeviceIoControl")
         try:
-            given = transfer.pin(b"" if input is None else input, writable=False, name="input")
+            given = transfer.pin([] if input is None else [input], writable=False, name="input")
             # Some codes take data through the output buffer and leave it as it is.
-            taken = transfer.pin(
-                b"" if output is None else output, writable=output is not None, name="output"
-            )
+            taken = transfer.pin([] if output is None else [output], writable=True, name="output")
             _check_length(given.length)
             _check_length(taken.length)
-            out_address = taken.address if taken.length else 0
-
-            in_address = given.address if given.length else 0
+            in_address = given.addresses[0] if given.length else 0
+            out_address = taken.addresses[0] if taken.length else 0
             self.enter(transfer)
             arguments = (code, in_address, given.length, out_address, taken.length, 0)
             self._start(transfer, self._slots.take(), 0, function, *arguments)
@@ -299,10 +302,10 @@ class OverlappedFile:
 
     def enter(self, work: Work) -> None:
         """Take on a piece of work. Raises `ValueError` on a closed file."""
-        with self._lock:
-            if self._closing:
-                raise ValueError("I/O operation on a closed file")
-            self._work[work] = None
+        self._work[work] = None
+        if self._closing:
+            self.leave(work)
+            raise ValueError("I/O operation on a closed file")
 
     def refuse(self) -> None:
         """Take on no more work. The handle stays open."""
@@ -311,9 +314,10 @@ class OverlappedFile:
 
     def leave(self, work: Work) -> None:
         """A piece of work is over, its future finished. The last one closes the handle."""
-        with self._lock:
-            self._work.pop(work, None)
-            self._end_if_idle()
+        self._work.pop(work, None)
+        if self._closing:
+            with self._lock:
+                self._end_if_idle()
 
     def submit(
         self, operation: KernelCall, call: Call, address: int, length: int, offset: int
@@ -369,13 +373,8 @@ class OverlappedFile:
 
     def finished(self, transfer: Transfer[T]) -> None:
         """The future of a request that was one call is finished: reuse its slot, and leave."""
-        with self._lock:
-            slot, transfer.slot = transfer.slot, None
-            self._work.pop(transfer, None)
-            if self._closing:
-                self._end_if_idle()
-        if slot is not None:
-            self._slots.give(slot)
+        self.release_slot(transfer)
+        self.leave(transfer)
 
     def flush_then(self, done: FlushDone) -> None:
         """Flush on the executor, then call `done` on the completion thread.
@@ -461,7 +460,9 @@ class OverlappedFile:
             # could make a call of its own on this thread and leave its error for ours.
             steps = ((call, self._handle, *arguments, address), self._ask_last_error)
             outcome.extend(starmap(operator.call, steps))
-            if not outcome[0] or operation.cancel_wanted:
+            if outcome == _PENDING and not operation.cancel_wanted:
+                self._note_pending()
+            elif not outcome[0] or operation.cancel_wanted:
                 self._called(operation, slot, outcome)
         except BaseException:
             # Ctrl+C, or an argument that ctypes refused. The call itself begins by
@@ -483,7 +484,7 @@ class OverlappedFile:
             self._port.call_soon(partial(self._fail, operation, slot, code))
             return
         if not succeeded:
-            self._port.note_pending()
+            self._note_pending()
         if operation.cancel_wanted:
             # By now the operation may be finished, and the slot another's (rule 3).
             self.cancel_operation(operation)
@@ -499,10 +500,10 @@ class OverlappedFile:
         transfer = _Transfer(self, function)
         try:
             offset = _checked_offset(offset)
-            pin = transfer.pin(buffer, writable=writable, name="the buffer")
-            _check_length(pin.length)
+            pins = transfer.pin([buffer], writable=writable, name="the buffer")
+            _check_length(pins.length)
             self.enter(transfer)
-            self.submit(transfer, call, pin.address, pin.length, offset)
+            self.submit(transfer, call, pins.addresses[0], pins.length, offset)
         except BaseException:
             transfer.abandon()
             raise
@@ -515,14 +516,14 @@ class OverlappedFile:
         try:
             offset = _checked_offset(offset)
             pages: list[int] = []
-            for index, buffer in enumerate(buffers):
-                pin = transfer.pin(buffer, writable=writable, name=f"buffers[{index}]")
-                if pin.address % PAGE_SIZE or pin.length % PAGE_SIZE:
+            pins = transfer.pin(list(buffers), writable=writable)
+            for index, address in enumerate(pins.addresses):
+                if address % PAGE_SIZE or pins.lengths[index] % PAGE_SIZE:
                     raise InvalidInputError.because(
                         f"buffers[{index}] is not made of whole, aligned pages of {PAGE_SIZE} bytes"
                     )
-                pages.extend(range(pin.address, pin.address + pin.length, PAGE_SIZE))
-            _check_length(len(pages) * PAGE_SIZE)
+                pages.extend(range(address, address + pins.lengths[index], PAGE_SIZE))
+            _check_length(pins.length)
             self.enter(transfer)
             if len(pages) <= MAX_SEGMENTS:
                 self.submit_pages(transfer, call, pages, offset)
@@ -561,16 +562,15 @@ class OverlappedFile:
 class Transfer(IoFuture[T], KernelCall):
     """A request that is one call: the future, and the call, and the work of the file.
 
-    `pins`: the buffers. Its `finish` releases them, finishes the future and then, whatever
-    came up, tells the file that it is `finished`.
+    Its `finish` lets the buffers go, finishes the future and then, whatever came up, tells
+    the file that it is `finished`.
     """
 
     is_idle: Final = False
 
-    def __init__(self, file: OverlappedFile, pins: list[Pin]) -> None:
+    def __init__(self, file: OverlappedFile) -> None:
         super().__init__()
         self.file = file
-        self.pins = pins
 
     def cancel(self) -> bool:
         """Ask the kernel to cancel the call; return False: see `IoFuture.cancel`."""
@@ -588,21 +588,22 @@ class _Transfer(Transfer[int]):
     """One call whose future tells the bytes transferred: a read, a write, a control."""
 
     def __init__(self, file: OverlappedFile, function: str) -> None:
-        super().__init__(file, [])
+        super().__init__(file)
         self.segments: Block | None = None
         self._function = function
+        self._pins: list[Pins] = []
 
-    def pin(self, buffer: Buffer, *, writable: bool, name: str) -> Pin:
-        """Hold a buffer until the end of the transfer."""
-        pin = pin_buffer(buffer, writable=writable, name=name)
-        self.pins.append(pin)
-        return pin
+    def pin(self, buffers: list[Buffer], *, writable: bool, name: str | None = None) -> Pins:
+        """Hold buffers until the end of the transfer."""
+        pins = pin_buffers(buffers, writable=writable, name=name)
+        self._pins.append(pins)
+        return pins
 
     def finish(self, code: int, transferred: int) -> None:
         """Let the buffers go, tell how many bytes were transferred, leave the file."""
         try:
-            for pin in self.pins:
-                pin.release()
+            for pins in self._pins:
+                pins.release()
             if code in (constants.ERROR_SUCCESS, constants.ERROR_HANDLE_EOF):
                 self.resolve(transferred)
             elif code == constants.ERROR_OPERATION_ABORTED and self.cancel_wanted:
@@ -635,10 +636,23 @@ class _Flush:
             self._file.leave(self)
 
 
-def pin_buffer(buffer: Buffer, *, writable: bool, name: str) -> Pin:
-    """Pin a buffer that a caller gave. Raises `InvalidInputError` with `name` if it cannot be."""
+def pin_buffers(buffers: list[Buffer], *, writable: bool, name: str | None = None) -> Pins:
+    """Hold buffers that a caller gave.
+
+    Raises `InvalidInputError` for one that cannot be used, and `TypeError` for what is no
+    buffer, with its `name`, which by default is its place among `buffers`.
+    """
     try:
-        return Pin(buffer, writable=writable)
+        return Pins(buffers, writable)
+    except (BufferError, TypeError) as error:
+        for index, buffer in enumerate(buffers):
+            _check_buffer(buffer, writable, name or f"buffers[{index}]")
+        raise error
+
+
+def _check_buffer(buffer: Buffer, writable: bool, name: str) -> None:
+    try:
+        Pins([buffer], writable).release()
     except BufferError as error:
         raise InvalidInputError.because(f"{name} cannot be used: {error}") from error
 

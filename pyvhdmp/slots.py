@@ -52,9 +52,12 @@ def pack_segments(memory: PageBuffer, offset: int, pages: Sequence[int]) -> None
 
 
 class Slot:
-    """One OVERLAPPED with its segment array, at a fixed address."""
+    """One OVERLAPPED with its segment array, at a fixed address.
 
-    __slots__ = ("address", "memory", "offset", "segments_address", "segments_offset")
+    `event`: the handle of an event, made when a call is first waited for; until then 0.
+    """
+
+    __slots__ = ("address", "event", "memory", "offset", "segments_address", "segments_offset")
 
     def __init__(self, memory: PageBuffer, address: int, offset: int) -> None:
         self.memory = memory
@@ -62,6 +65,7 @@ class Slot:
         self.address = address + offset
         self.segments_offset = offset + _SEGMENTS_AT
         self.segments_address = self.address + _SEGMENTS_AT
+        self.event = 0
 
 
 class SlotPool:
@@ -69,7 +73,7 @@ class SlotPool:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._chunks: list[Block] = []
+        self._slots: list[Slot] = []
         self._free: deque[Slot] = deque()
         self.give: Final[Callable[[Slot], None]] = self._free.append
         """Take back a slot that the kernel has let go of."""
@@ -82,7 +86,7 @@ class SlotPool:
     @property
     def total(self) -> int:
         """Slots that exist."""
-        return len(self._chunks) * (_CHUNK_SIZE // _SLOT_SIZE)
+        return len(self._slots)
 
     def take(self) -> Slot:
         """Return a slot that nobody owns."""
@@ -97,6 +101,14 @@ class SlotPool:
             if self._free:
                 return
             chunk = Block(_CHUNK_SIZE)
-            self._chunks.append(chunk)
             starts = range(0, _CHUNK_SIZE - _SLOT_SIZE + 1, _SLOT_SIZE)
-            self._free.extend(Slot(chunk.memory, chunk.address, start) for start in starts)
+            slots = [Slot(chunk.memory, chunk.address, start) for start in starts]
+            self._slots.extend(slots)  # before anybody has one: rule 2
+            self._free.extend(slots)
+
+    def close_events(self, close: Callable[[int], object]) -> None:
+        """Close the events of all slots, none of which is in use any more."""
+        for slot in self._slots:
+            event, slot.event = slot.event, 0
+            if event:
+                close(event)

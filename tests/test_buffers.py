@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pyvhdmp._win32.memory import Pin
+from pyvhdmp._win32.memory import Pins
 from pyvhdmp.buffers import PAGE_SIZE, Block, BouncePool, PageBuffer
 from pyvhdmp.errors import InvalidInputError
 
@@ -35,9 +35,9 @@ def test_a_page_buffer_is_zeroed_aligned_and_of_the_size_asked_for(size: int) ->
     buffer = PageBuffer(size)
     assert len(buffer) == len(memoryview(buffer)) == size
     assert buffer[:] == bytes(size)
-    pin = Pin(buffer, writable=True)
-    assert pin.address % PAGE_SIZE == 0
-    pin.release()
+    pins = Pins([buffer], writable=True)
+    assert pins.addresses[0] % PAGE_SIZE == 0
+    pins.release()
 
 
 def test_a_page_buffer_is_a_context_manager_and_says_what_it_is() -> None:

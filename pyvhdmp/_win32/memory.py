@@ -2,23 +2,29 @@
 
 Rules:
 
-1. `Pin` holds the buffer export of an object, as a memoryview does: while it is
-   held the object can be neither freed, nor moved, nor resized. It is released
-   once, by whoever made it, when the kernel has let go.
-2. What can be written is held by an object of ctypes' own, which takes a fourth of the
-   time of what else there is. It refuses ``bytes`` and every other read-only exporter,
-   which are held by a Py_buffer.
+1. `Pins` hold the buffer exports of objects, as memoryviews do: while they are held the
+   objects can be neither freed, nor moved, nor resized. They are released once, by
+   whoever made them, when the kernel has let go.
+2. What can be written is held by objects of ctypes' own, which take a fourth of the time
+   of what else there is. They refuse ``bytes`` and every other read-only exporter, which
+   are held by a Py_buffer. `FixedMemory` tells its address, and is held by a memoryview,
+   which takes still less.
 3. Nothing here checks a range; callers do.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
+import mmap
+import operator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from pyvhdmp._win32.library import CType
+
+if TYPE_CHECKING:
+    from typing import Self
 
 _PyBUF_SIMPLE = 0
 _PyBUF_WRITABLE = 1
@@ -64,46 +70,101 @@ _increment_reference.restype = None
 # Declared for any object: whatever has no buffer is refused when it is asked for one.
 _hold_writable = cast("Callable[[object], ctypes.c_char]", ctypes.c_char.from_buffer)
 _view = cast("Callable[[object], memoryview]", memoryview)
-_address_of = ctypes.addressof
+_address_of: Callable[[object], int] = cast("Callable[[object], int]", ctypes.addressof)
+_nbytes: Callable[[memoryview], int] = operator.attrgetter("nbytes")
 
 _watcher: tuple[Callable[[int, int], None], Callable[[int, int], None]] | None = None
 
 
-class Pin:
-    """The memory of one object with the buffer protocol, held in place.
+class FixedMemory(mmap.mmap):
+    """Anonymous memory that knows its `address`, which is 0 while it is being moved."""
 
-    Raises `TypeError` for an object without the protocol, `BufferError` for one
-    that is not contiguous, or read-only where `writable` was asked for.
+    address: int
+
+    def __new__(cls, size: int) -> Self:
+        """Map `size` bytes."""
+        memory = super().__new__(cls, -1, size)
+        memory.address = _address_of(_hold_writable(memory))
+        return memory
+
+    def resize(self, newsize: int) -> None:
+        """Resize as `mmap.mmap` does, which may move it. Raises `BufferError` if it is held."""
+        self.address = 0  # first: another thread may ask as soon as it has moved
+        try:
+            super().resize(newsize)
+        finally:
+            if not self.closed:
+                self.address = _address_of(_hold_writable(self))
+
+
+class _ReadOnly:
+    """Holds what cannot be written, by a Py_buffer, for as long as this is referred to."""
+
+    __slots__ = ("view",)
+
+    def __init__(self, view: memoryview, writable: bool) -> None:
+        self.view = _Py_buffer()
+        _get_buffer(view, self.view, _PyBUF_WRITABLE if writable else _PyBUF_SIMPLE)
+
+    def __del__(self) -> None:
+        _release_buffer(self.view)  # which does nothing where none was got
+
+
+class Pins:
+    """The memory of some objects with the buffer protocol, held in place together.
+
+    `addresses` and `lengths` are those of each, `length` is that of all. Raises `TypeError`
+    for an object without the protocol, `BufferError` for one that is not contiguous, or
+    read-only where `writable` was asked for.
     """
 
-    __slots__ = ("_holder", "address", "length")
+    __slots__ = ("_holders", "_views", "addresses", "length", "lengths")
 
-    def __init__(self, buffer: object, writable: bool) -> None:
-        self._holder: ctypes.c_char | _Py_buffer | None
+    def __init__(self, buffers: Sequence[object], writable: bool) -> None:
         # No local variable holds what holds: whoever looks at the frames of a thread, as
-        # debuggers do, would keep it.
-        try:
-            self._holder = _hold_writable(buffer)
-            self.address = _address_of(self._holder)
-            self.length = _view(buffer).nbytes
-        except (TypeError, ValueError):  # read-only, empty, or no buffer at all
-            view = _Py_buffer()
-            _get_buffer(buffer, view, _PyBUF_WRITABLE if writable else _PyBUF_SIMPLE)
-            self._holder = view
-            self.address = view.buf
-            self.length = view.len
+        # debuggers do, would keep it. What is asked of each is a loop of the interpreter's own.
+        self._holders: Sequence[ctypes.c_char | _ReadOnly] = ()
+        memory = buffers[0] if len(buffers) == 1 else None
+        if isinstance(memory, FixedMemory):
+            self._views = [_view(memory)]
+            address = memory.address  # now that it cannot be moved any more
+        else:
+            self._views = list(map(_view, buffers))  # once, as the list may change meanwhile
+            address = 0
+        if address:
+            self.addresses = [address]
+            self.length = self._views[0].nbytes
+            self.lengths = [self.length]
+        else:
+            try:
+                self._holders = list(map(_hold_writable, self._views))
+                self.addresses = list(map(_address_of, self._holders))
+            except (TypeError, ValueError):  # read-only or empty
+                self._hold_each(writable)
+            self.lengths = list(map(_nbytes, self._views))
+            self.length = sum(self.lengths)
         if _watcher is not None:
-            _watcher[0](self.address, self.length)
+            for address, length in zip(self.addresses, self.lengths, strict=True):
+                _watcher[0](address, length)
+
+    def _hold_each(self, writable: bool) -> None:
+        self._holders = [
+            _hold_writable(view)
+            if view.c_contiguous and view.nbytes and not view.readonly
+            else _ReadOnly(view, writable)
+            for view in self._views
+        ]
+        self.addresses = [
+            holder.view.buf if isinstance(holder, _ReadOnly) else _address_of(holder)
+            for holder in self._holders
+        ]
 
     def release(self) -> None:
-        """Let the object go. The address means nothing from here on."""
-        if self._holder is None:
-            return
-        if _watcher is not None:
-            _watcher[1](self.address, self.length)
-        if type(self._holder) is _Py_buffer:
-            _release_buffer(self._holder)
-        self._holder = None  # which is all that an object of ctypes' takes
+        """Let the objects go. The addresses mean nothing from here on."""
+        if _watcher is not None and self._views:
+            for address, length in zip(self.addresses, self.lengths, strict=True):
+                _watcher[1](address, length)
+        self._views, self._holders = [], ()  # which is all that it takes
 
 
 def address_of(structure: ctypes.Structure | ctypes.Union) -> int:

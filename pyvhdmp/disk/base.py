@@ -32,18 +32,17 @@ from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from pyvhdmp._win32 import constants
-from pyvhdmp._win32.memory import Pin
 from pyvhdmp._win32.structures import FILE_ZERO_DATA_STRUCT
 from pyvhdmp.buffers import PAGE_SIZE, PageBuffer
 from pyvhdmp.completion import CompletionPort
-from pyvhdmp.disk.direct import DirectTransfer, direct_memory
+from pyvhdmp.disk.direct import DirectTransfer, direct_memory, transfer_and_wait
 from pyvhdmp.disk.direction import Counters, Direction
 from pyvhdmp.disk.plan import plan
 from pyvhdmp.disk.request import Request
 from pyvhdmp.disk.resize import ResizeWaiter, ResizeWatch
 from pyvhdmp.errors import IllegalBlockError, InvalidInputError, ReadOnlyError
-from pyvhdmp.futures import IoFuture
-from pyvhdmp.overlapped import OverlappedFile
+from pyvhdmp.futures import IoFuture, wait_to_the_end
+from pyvhdmp.overlapped import OverlappedFile, pin_buffers
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -185,9 +184,9 @@ class Disk:
         """Requests and bytes so far: read, written and, of these, bounced."""
         reading, writing = self._reading, self._writing
         return Counters(
-            requests=reading.requests + writing.requests,
-            bytes_read=reading.transferred,
-            bytes_written=writing.transferred,
+            requests=sum(d.requests + d.waited_for for d in (reading, writing)),
+            bytes_read=reading.transferred + reading.waited_for_transferred,
+            bytes_written=writing.transferred + writing.waited_for_transferred,
             bytes_bounced=reading.bounced + writing.bounced,
         )
 
@@ -220,7 +219,8 @@ class Disk:
 
         Raises as `read_vectored` does.
         """
-        _, length = self._check_range(sector, operator.index(count) * self._sector_size)
+        length = operator.index(count) * self._sector_size
+        self._check_range(sector, length)
         if not length:
             return self._transfer(self._reading, [], sector, False, bytes)
         buffer = PageBuffer(-(-length // PAGE_SIZE) * PAGE_SIZE)
@@ -282,12 +282,12 @@ class Disk:
         if self._read_only:
             raise ReadOnlyError.because("the disk was opened read-only", self._path)
 
-    def _check_range(self, sector: int, length: int) -> tuple[int, int]:
-        """Return where `sector` begins, and `length`, in bytes, if that lies inside the disk."""
+    def _check_range(self, sector: int, length: int) -> int:
+        """Return the byte at which `sector` begins, if `length` bytes from there are inside."""
         sector, size = operator.index(sector), self._sector_size
         start = sector * size
         if start >= 0 <= length and start + length <= self._sector_count * size:
-            return start, length  # most are, and need not be asked why not
+            return start  # most are, and need not be asked why not
         if sector < 0 or length < 0:
             problem = "is negative"
         elif start + length > _MAX_OFFSET:
@@ -295,7 +295,7 @@ class Disk:
         elif self._reaches_past_end(start + length):
             problem = f"reaches past the {self._sector_count} sectors of the disk"
         else:
-            return start, length
+            return start
         raise IllegalBlockError.because(
             f"the range of {length // size} sectors from sector {sector} {problem}", self._path
         )
@@ -327,35 +327,19 @@ class Disk:
         result: Callable[[], T] | None,
     ) -> Future[T]:
         if type(buffers) is not list:
-            _check_list(buffers)
-        writable = not direction.is_write
-        pins: list[Pin] = []
+            buffers = _as_list(buffers)
+        pins = pin_buffers(buffers, writable=not direction.is_write)
         try:
-            length = 0
-            try:
-                for buffer in buffers:
-                    pin = Pin(buffer, writable)
-                    pins.append(pin)
-                    length += pin.length
-            except BufferError as error:
-                raise InvalidInputError.because(
-                    f"buffers[{len(pins)}] cannot be used: {error}"
-                ) from error
-            start, _ = self._check_range(sector, length)
-            if length % self._sector_size:
-                raise InvalidInputError.because(
-                    f"{length} bytes are no whole number of sectors of {self._sector_size}",
-                    self._path,
-                )
-            memory = None if flush else direct_memory(pins, length, scatter=self._scatter)
+            start = self._start_of(pins.length, sector)
+            memory = None if flush else direct_memory(pins, scatter=self._scatter)
             if memory is not None:
-                transfer = DirectTransfer(direction, pins, length, start, result)
+                transfer = DirectTransfer(direction, pins, start, result)
             else:
                 request = Request(
                     direction,
                     offset=start,
                     parts=plan(
-                        [(pin.address, pin.length) for pin in pins],
+                        zip(pins.addresses, pins.lengths, strict=True),
                         self._sector_size,
                         scatter=self._scatter,
                     ),
@@ -364,15 +348,46 @@ class Disk:
                     flush=flush,
                 )
         except BaseException:
-            for pin in pins:
-                pin.release()
+            pins.release()
             raise
         return request.start() if memory is None else transfer.start(memory)
 
+    def _read_now(self, buffers: list[Buffer], sector: int) -> None:
+        """Do what `read_vectored` begins, and return when it is done."""
+        self._transfer_now(self._reading, buffers, sector)
 
-def _check_list(buffers: object) -> None:
+    def _write_now(self, buffers: list[Buffer], sector: int) -> None:
+        """Do what `write_vectored` begins, and return when it is done."""
+        self._check_writable()
+        self._transfer_now(self._writing, buffers, sector)
+
+    def _transfer_now(self, direction: Direction, buffers: list[Buffer], sector: int) -> None:
+        """Do in this thread what `_transfer` begins. What Ctrl+C ends is cancelled first."""
+        pins = pin_buffers(buffers, writable=not direction.is_write)
+        try:
+            start = self._start_of(pins.length, sector)
+            memory = direct_memory(pins, scatter=False)
+            if isinstance(memory, int):
+                transfer_and_wait(direction, memory, pins.length, start)
+                return
+        finally:
+            pins.release()
+        wait_to_the_end(self._transfer(direction, buffers, sector, False, None))
+
+    def _start_of(self, length: int, sector: int) -> int:
+        """Return the byte at which a request begins, if it is one of whole sectors inside."""
+        start = self._check_range(sector, length)
+        if length % self._sector_size:
+            raise InvalidInputError.because(
+                f"{length} bytes are no whole number of sectors of {self._sector_size}", self._path
+            )
+        return start
+
+
+def _as_list(buffers: Sequence[Buffer]) -> list[Buffer]:
     if isinstance(buffers, (bytes, bytearray, memoryview, mmap.mmap)):
         raise TypeError(f"a list of buffers is wanted, not one {type(buffers).__name__}")
+    return list(buffers)
 
 
 def _done() -> Future[None]:

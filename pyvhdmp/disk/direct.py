@@ -10,38 +10,42 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import RLock
+from functools import reduce
+from operator import or_
 from typing import TypeVar
 
-from pyvhdmp._win32.memory import Pin
+from pyvhdmp._win32.memory import Pins
 from pyvhdmp.buffers import PAGE_SIZE
 from pyvhdmp.disk.direction import Direction
 from pyvhdmp.disk.plan import MAX_PART
 from pyvhdmp.overlapped import Transfer
+from pyvhdmp.synchronous import call_and_wait
 
-__all__ = ["DirectTransfer", "direct_memory"]
+__all__ = ["DirectTransfer", "direct_memory", "transfer_and_wait"]
 
 T = TypeVar("T")
 
 _PAGE_MASK = PAGE_SIZE - 1
 
 
-def direct_memory(pins: list[Pin], length: int, *, scatter: bool) -> int | list[int] | None:
+def direct_memory(pins: Pins, *, scatter: bool) -> int | list[int] | None:
     """Return the memory of a request if it is whole pages, and one call can take them.
 
     That is its address where it is contiguous, and else, with `scatter`, that of each page.
     """
+    addresses, length = pins.addresses, pins.length
     if not 0 < length <= MAX_PART:
         return None
-    if len(pins) == 1:
-        address = pins[0].address
-        return None if (address | length) & _PAGE_MASK else address
-    pages: list[int] = []
-    for pin in pins:
-        address, size = pin.address, pin.length
-        if (address | size) & _PAGE_MASK:
-            return None
-        pages.extend(range(address, address + size, PAGE_SIZE))
+    if len(addresses) == 1:
+        return None if (addresses[0] | length) & _PAGE_MASK else addresses[0]
+    if reduce(or_, addresses) & _PAGE_MASK or reduce(or_, pins.lengths) & _PAGE_MASK:
+        return None
+    if len(addresses) * PAGE_SIZE == length and 0 not in pins.lengths:  # a page each
+        pages = addresses
+    else:
+        pages = []
+        for address, size in zip(addresses, pins.lengths, strict=True):
+            pages.extend(range(address, address + size, PAGE_SIZE))
     if pages == list(range(pages[0], pages[0] + length, PAGE_SIZE)):
         return pages[0]
     return pages if scatter else None
@@ -59,17 +63,15 @@ class DirectTransfer(Transfer[T]):
     def __init__(
         self,
         direction: Direction,
-        pins: list[Pin],
-        length: int,
+        pins: Pins,
         offset: int,
         result: Callable[[], T] | None,
     ) -> None:
         # Not super().__init__(), which takes a step for each of three classes.
-        self._lock = RLock()
         self.file = direction.file
-        self.pins = pins
+        self._pins = pins
         self._direction = direction
-        self._length = length
+        self._length = pins.length
         self._offset = offset
         self._make_result = result
 
@@ -86,8 +88,7 @@ class DirectTransfer(Transfer[T]):
     def finish(self, code: int, transferred: int) -> None:
         """Let the buffers go, finish the future, leave the file."""
         try:
-            for pin in self.pins:
-                pin.release()
+            self._pins.release()
             direction, error = self._direction, None
             if self.begun:  # else this is not the completion thread
                 direction.requests += 1
@@ -109,3 +110,17 @@ class DirectTransfer(Transfer[T]):
                 self.resolve_with(self._make_result)
         finally:
             self.file.finished(self)
+
+
+def transfer_and_wait(direction: Direction, memory: int, length: int, offset: int) -> None:
+    """Do one transfer of contiguous whole pages in the calling thread. Raises what went wrong."""
+    code, transferred, cancel_wanted = call_and_wait(
+        direction.file, direction.plain, memory, length, offset
+    )
+    direction.count_waited_for(transferred)
+    if code or transferred != length:
+        error = direction.error(
+            code, transferred, length, offset, paged=False, cancel_wanted=cancel_wanted
+        )
+        if error is not None:
+            raise error

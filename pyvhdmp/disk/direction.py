@@ -4,7 +4,8 @@ Rules:
 
 1. Fewer bytes than were asked for are a failure, also where Windows reports success.
 2. A cancellation is one only if it was asked for and the kernel says so.
-3. What is counted is the completion thread's to change, and takes no lock.
+3. What is counted is the completion thread's to change, and takes no lock. Calls that are
+   waited for end in any thread, and are counted by themselves.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import cached_property
+from threading import RLock
 
 from pyvhdmp._win32 import constants
 from pyvhdmp.errors import ShortTransferError, windows_error
@@ -37,7 +39,8 @@ class Counters:
 class Direction:
     """The calls for one direction, looked up when they are first made, and what comes of them.
 
-    `requests`, `transferred` and `bounced` count those that are finished, and bytes.
+    `requests`, `transferred` and `bounced` count those that are finished, and bytes;
+    `waited_for` and `waited_for_transferred` those whose thread waited for them.
     """
 
     def __init__(self, file: OverlappedFile, path: str, *, write: bool) -> None:
@@ -47,6 +50,9 @@ class Direction:
         self.requests = 0
         self.transferred = 0
         self.bounced = 0
+        self.waited_for = 0
+        self.waited_for_transferred = 0
+        self._lock = RLock()  # a finalizer may come back in
 
     @cached_property
     def plain(self) -> Call:
@@ -59,6 +65,12 @@ class Direction:
         """The call for pages that lie apart, by a list. Not every device knows it."""
         kernel32 = self.file.port.windows.kernel32
         return kernel32.WriteFileGather if self.is_write else kernel32.ReadFileScatter
+
+    def count_waited_for(self, transferred: int) -> None:
+        """A request is over that its own thread has waited for."""
+        with self._lock:
+            self.waited_for += 1
+            self.waited_for_transferred += transferred
 
     def _function(self, *, paged: bool) -> str:
         if paged:

@@ -22,7 +22,7 @@ from concurrent.futures import CancelledError
 from functools import partial
 from typing import Final, Generic, TypeVar
 
-from pyvhdmp._win32.memory import Pin, copy_memory
+from pyvhdmp._win32.memory import Pins, copy_memory
 from pyvhdmp.buffers import Block
 from pyvhdmp.completion import KernelCall
 from pyvhdmp.disk.direction import Direction
@@ -52,7 +52,7 @@ class Request(Generic[T]):
         *,
         offset: int,
         parts: Iterator[Part],
-        pins: list[Pin],
+        pins: Pins,
         result: Callable[[], T] | None,
         flush: bool = False,
     ) -> None:
@@ -184,8 +184,7 @@ class Request(Generic[T]):
 
     def _finish(self, error: BaseException | None) -> None:
         try:
-            for pin in self._pins:
-                pin.release()
+            self._pins.release()
             if error is None:
                 self.future.resolve_with(self._result)
             else:

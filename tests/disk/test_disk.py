@@ -30,7 +30,7 @@ from pyvhdmp import (
     open_disk,
 )
 from pyvhdmp._win32 import constants
-from pyvhdmp._win32.memory import Pin
+from pyvhdmp._win32.memory import Pins
 from pyvhdmp.buffers import PAGE_SIZE, Block
 from pyvhdmp.disk.plan import MAX_PART, Run
 from pyvhdmp.slots import Slot
@@ -272,7 +272,7 @@ def test_rule_3_contiguous_pages_are_one_plain_call_at_their_own_address(
     with CompletionPort() as outer:
         real = outer.windows.kernel32
     buffer = PageBuffer(count * PAGE_SIZE)
-    pin = Pin(buffer, writable=False)
+    pins = Pins([buffer], writable=False)
     view = memoryview(buffer)
     with (
         substituted(kernel32={"WriteFile": write, "WriteFileGather": refused}),
@@ -282,8 +282,8 @@ def test_rule_3_contiguous_pages_are_one_plain_call_at_their_own_address(
         for buffers in ([buffer], [view[:PAGE_SIZE], view[PAGE_SIZE:]]):
             for fua in (False, True):
                 disk.write_vectored(buffers, 0, fua=fua).result(SECONDS)
-    assert seen == [(pin.address, pin.length)] * 4
-    pin.release()
+    assert seen == [(pins.addresses[0], pins.length)] * 4
+    pins.release()
 
 
 def test_rule_3_pages_that_lie_apart_reach_the_kernel_as_a_list_of_their_addresses(
@@ -299,7 +299,7 @@ def test_rule_3_pages_that_lie_apart_reach_the_kernel_as_a_list_of_their_address
     with CompletionPort() as outer:
         real = outer.windows.kernel32
     buffers = pages_apart(4)
-    pins = [Pin(buffer, writable=False) for buffer in buffers]
+    pins = Pins(buffers, writable=False)
     with (
         substituted(kernel32={"WriteFileGather": write}),
         CompletionPort() as port,
@@ -307,9 +307,8 @@ def test_rule_3_pages_that_lie_apart_reach_the_kernel_as_a_list_of_their_address
     ):
         for fua in (False, True):
             disk.write_vectored(buffers, 0, fua=fua).result(SECONDS)
-    assert seen == [*(pin.address for pin in pins), 0] * 2
-    for pin in pins:
-        pin.release()
+    assert seen == [*pins.addresses, 0] * 2
+    pins.release()
 
 
 def test_rule_3_requests_that_wait_for_bounce_memory_block_nobody(

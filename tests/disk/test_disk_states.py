@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from pyvhdmp import Backend, CompletionPort, Disk, VirtualDisk, open_disk
-from pyvhdmp._win32.memory import Pin
+from pyvhdmp._win32.memory import Pins
 from pyvhdmp.buffers import PAGE_SIZE
 from pyvhdmp.disk.plan import plan
 from pyvhdmp.vhd import Footer
@@ -154,10 +154,9 @@ def _is_direct(buffers: list[memoryview], shapes: list[tuple[int, int]]) -> bool
 
 def _is_paged(buffers: list[memoryview]) -> bool:
     """Whether the first call of a request takes a list of pages: those that lie apart."""
-    pins = [Pin(buffer, writable=False) for buffer in buffers]
-    first = next(plan([(pin.address, pin.length) for pin in pins], SECTOR), None)
-    for pin in pins:
-        pin.release()
+    pins = Pins(buffers, writable=False)
+    first = next(plan(zip(pins.addresses, pins.lengths, strict=True), SECTOR), None)
+    pins.release()
     return first is not None and first.is_paged
 
 

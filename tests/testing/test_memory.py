@@ -8,15 +8,13 @@ import pytest
 
 from pyvhdmp import PageBuffer
 from pyvhdmp._win32 import constants
-from pyvhdmp._win32.memory import Pin
+from pyvhdmp._win32.memory import Pins
 from pyvhdmp.buffers import PAGE_SIZE, Block
 from tests.testing.program import BUFFERED, Overlapped, Program, content, reported, segments
 
 
 def address_of(buffer: PageBuffer) -> int:
-    pin = Pin(buffer, writable=True)
-    pin.release()
-    return pin.address
+    return buffer.address
 
 
 # -- Reported -------------------------------------------------------------------
@@ -114,8 +112,8 @@ def test_a_segment_array_without_its_end() -> None:
 def test_a_pin_that_is_released_in_flight() -> None:
     with reported("a buffer of #1 ReadFile was let go while the kernel owned it") as program:
         reader, _ = program.pipe()
-        pin = Pin(bytearray(8), writable=True)
-        program.begin("ReadFile", reader, pin.address, 8, Overlapped())
+        pin = Pins([bytearray(8)], writable=True)
+        program.begin("ReadFile", reader, pin.addresses[0], 8, Overlapped())
         pin.release()
         program.kernel32.CancelIoEx(reader, 0)
 
@@ -159,7 +157,7 @@ def test_a_number_that_does_not_fit_its_argument(length: int) -> None:
 
 def test_a_pin_that_is_never_released() -> None:
     with reported("1 buffers were never let go"):
-        pin = Pin(b"abc", writable=False)
+        pin = Pins([b"abc"], writable=False)
     pin.release()
 
 
@@ -179,8 +177,8 @@ def test_two_reads_may_be_given_the_same_memory(program: Program) -> None:
 
 def test_memory_is_the_caller_s_again_after_the_end(program: Program) -> None:
     handle = program.open("disk.img")
-    pin = Pin(PageBuffer(PAGE_SIZE), writable=True)
-    overlapped = program.begin_pending("ReadFile", handle, pin.address, 512)
+    pin = Pins([PageBuffer(PAGE_SIZE)], writable=True)
+    overlapped = program.begin_pending("ReadFile", handle, pin.addresses[0], 512)
     program.machine.run_until_idle()
     pin.release()
     other = Block(PAGE_SIZE)
@@ -191,8 +189,8 @@ def test_memory_is_the_caller_s_again_after_the_end(program: Program) -> None:
 def test_a_second_pin_of_the_same_memory_holds_it_too(program: Program) -> None:
     handle = program.open("disk.img")
     buffer = PageBuffer(PAGE_SIZE)
-    first, second = Pin(buffer, writable=True), Pin(memoryview(buffer)[:2048], writable=True)
-    overlapped = program.begin_pending("ReadFile", handle, first.address, 512)
+    first, second = Pins([buffer], writable=True), Pins([memoryview(buffer)[:2048]], writable=True)
+    overlapped = program.begin_pending("ReadFile", handle, first.addresses[0], 512)
     first.release()
     program.machine.run_until_idle()
     assert overlapped.result == (0, 512)

@@ -8,7 +8,7 @@ import pytest
 
 from pyvhdmp import CompletionPort, Disk, make_fixed_vhd, open_disk
 from pyvhdmp._win32 import is_available
-from pyvhdmp._win32.memory import Pin
+from pyvhdmp._win32.memory import Pins
 from pyvhdmp.testing import Faults, SimulatedWindows, SimulationError
 from tests.support.windows import winerror
 from tests.testing.program import Program
@@ -91,7 +91,7 @@ def test_the_trace_keeps_the_last_lines() -> None:
 
 def test_an_exception_of_the_test_is_not_replaced() -> None:
     with pytest.raises(ZeroDivisionError), SimulatedWindows():  # noqa: PT012
-        Pin(b"never let go", writable=False)
+        Pins([b"never let go"], writable=False)
         raise ZeroDivisionError
 
 
