@@ -12,7 +12,7 @@ The way of one request:
     enter the gate: begin, or queue
     wait for the request (a future
     of asyncio's own)                   the kernel is done: put it into the mailbox,
-                                        ring the loop, begin the next of the queue
+                                        begin the next of the queue; then ring the loop
     empty the mailbox: wake the task <--
     take the result
 
@@ -25,8 +25,8 @@ Rules:
    order, hold no memory but their caller's, and are withdrawn at once when cancelled.
    The end of one begins the next, wherever that comes about; no loop has to turn for it.
 3. What is over goes into the mailbox of its loop, and the loop is rung once for all that
-   comes in before it looks, as each ring is a write to a socket. What is over when its
-   call returns needs none.
+   was dequeued together: each ring is a write to a socket, and wakes a thread that would
+   only get in the way of this one. What is over when its call returns needs none.
 4. What asyncio's own objects hold is touched in their loop's thread alone. Any number
    of loops, in as many threads, may use one disk; a loop that is closed is told nothing.
 5. What a request is refused for is raised where it is awaited, as coroutines do.
@@ -92,8 +92,8 @@ class AsyncDisk:
     """
 
     def __init__(self, disk: Disk, *, max_in_flight: int = _MAX_IN_FLIGHT) -> None:
-        self._gate = _Gate(_checked_limit(max_in_flight))
-        self._unlimited = _Gate(None)
+        self._gate = _Gate(_checked_limit(max_in_flight), disk.port)
+        self._unlimited = _Gate(None, disk.port)
         self._max_in_flight = max_in_flight
         self._disk = disk
         self._closing = False
@@ -392,6 +392,7 @@ class _Request(asyncio.Future[None], Generic[T_co]):
         self.outcome: Future[T_co] | None = None
         self._start = start
         self._gate = gate
+        self.port = gate.port
         self._mailbox = _mailbox_of(loop)
         self._beginner = 0  # the thread, while it is being begun
         self._is_over_at_once = False
@@ -473,7 +474,8 @@ class _Request(asyncio.Future[None], Generic[T_co]):
 class _Gate:
     """Lets `limit` requests be in flight; the rest waits in order. See rule 2."""
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | None, port: CompletionPort) -> None:
+        self.port = port
         self._limit = limit
         self._lock = threading.RLock()  # a finalizer may come back in
         self._in_flight = 0
@@ -547,7 +549,9 @@ class _Mailbox:
             if self._is_rung:
                 return
             self._is_rung = True
-        loop = request.get_loop()
+        request.port.call_last(partial(self._ring, request.get_loop()))
+
+    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             loop.call_soon_threadsafe(self._empty)
         except BaseException:

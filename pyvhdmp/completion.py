@@ -120,6 +120,7 @@ class _Register:
         self.calls_waited_for = 0
         self._lock = threading.RLock()
         self._soon: deque[Callable[[], object]] = deque()
+        self._last: list[Callable[[], object]] = []  # the thread's own
         self._packets = Block(_PACKETS_SIZE + DWORD_STRUCT.size)  # and how many there are
         self._running = self._over = False
 
@@ -155,6 +156,10 @@ class _Register:
                 self.windows.kernel32.PostQueuedCompletionStatus(self.handle, 0, _Key.CALL, 0)
                 return
         call()  # the thread is gone: nothing it could have been doing is in the way
+
+    def call_last(self, call: Callable[[], object]) -> None:
+        """On the thread: run `call` when all that was dequeued with what is at hand is done."""
+        self._last.append(call)
 
     def stop(self) -> None:
         """Have the thread end, and close the port's handle when it does."""
@@ -196,12 +201,14 @@ class _Register:
                 elif key != _Key.CALL:
                     self.strays += 1
             self._run_calls(calls)
+            self._run_last()
         with self._lock:
             self._over = True
             self.windows.kernel32.CloseHandle(self.handle)
             if not self.operations:
                 self.slots.close_events(self.windows.kernel32.CloseHandle)
         self._run_calls(len(self._soon))
+        self._run_last()
 
     def _dequeue(self) -> bool:
         """Wait for packets; False if there can be none any more."""
@@ -220,6 +227,13 @@ class _Register:
             call = self._soon.popleft()
             try:
                 call()
+            except BaseException:
+                _log_error()
+
+    def _run_last(self) -> None:
+        while self._last:
+            try:
+                self._last.pop()()
             except BaseException:
                 _log_error()
 
@@ -414,6 +428,17 @@ class CompletionPort:
     def call_soon(self, call: Callable[[], object]) -> None:
         """Run `call` on the completion thread."""
         self._register.call_soon(call)
+
+    def call_last(self, call: Callable[[], object]) -> None:
+        """Run `call` when all that the completion thread has dequeued is done.
+
+        On another thread: at once. So it is made once for many, and does not wake another
+        thread that would be in the way of this one.
+        """
+        if self.on_thread():
+            self._register.call_last(call)
+        else:
+            call()
 
     def call_blocking(self, call: Callable[[], None]) -> None:
         """Run `call`, which may block, on a thread of the flush executor."""
