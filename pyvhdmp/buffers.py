@@ -90,7 +90,7 @@ class BouncePool:
 
     def take(self, length: int, ready: Ready) -> Block | None:
         """Return a block of at least `length` bytes, or None: then `ready` gets one later."""
-        size = PAGE_SIZE << (-(-length // PAGE_SIZE) - 1).bit_length()
+        size = _block_size(length)
         if size > self._budget:
             raise ValueError(f"a block of {size} bytes is above the budget of {self._budget}")
         with self._lock:
@@ -98,6 +98,13 @@ class BouncePool:
             if block is None:
                 self._waiting.append((size, ready))
             return block
+
+    def take_now(self, length: int) -> Block | None:
+        """Return a block of at least `length` bytes if there is one to have at once."""
+        size = _block_size(length)
+        with self._lock, contextlib.suppress(MemoryError, OSError):
+            return None if self._waiting else self._find(size)
+        return None
 
     def give(self, block: Block) -> None:
         """Take a block back; whoever waits is served."""
@@ -145,3 +152,7 @@ class BouncePool:
         block = Block(size)
         self._allocated += size
         return block
+
+
+def _block_size(length: int) -> int:
+    return PAGE_SIZE << (-(-length // PAGE_SIZE) - 1).bit_length()

@@ -32,12 +32,13 @@ from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from pyvhdmp._win32 import constants
+from pyvhdmp._win32.memory import Pins
 from pyvhdmp._win32.structures import FILE_ZERO_DATA_STRUCT
 from pyvhdmp.buffers import PAGE_SIZE, PageBuffer
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.direct import DirectTransfer, direct_memory, transfer_and_wait
 from pyvhdmp.disk.direction import Counters, Direction
-from pyvhdmp.disk.plan import plan
+from pyvhdmp.disk.plan import MAX_PART, plan
 from pyvhdmp.disk.request import Request
 from pyvhdmp.disk.resize import ResizeWaiter, ResizeWatch
 from pyvhdmp.errors import IllegalBlockError, InvalidInputError, ReadOnlyError
@@ -220,12 +221,25 @@ class Disk:
         Raises as `read_vectored` does.
         """
         length = operator.index(count) * self._sector_size
-        self._check_range(sector, length)
+        start = self._check_range(sector, length)
         if not length:
             return self._transfer(self._reading, [], sector, False, bytes)
-        buffer = PageBuffer(-(-length // PAGE_SIZE) * PAGE_SIZE)
-        view = memoryview(buffer)[:length]
-        return self._transfer(self._reading, [view], sector, False, lambda: bytes(view))
+        bounce = self._file.port.bounce
+        block = bounce.take_now(length) if length <= MAX_PART else None
+        if block is None:
+            buffer = PageBuffer(-(-length // PAGE_SIZE) * PAGE_SIZE)
+            view = memoryview(buffer)[:length]
+            return self._transfer(self._reading, [view], sector, False, lambda: bytes(view))
+        # Memory of our own need not be mapped for each read, and one call will always do.
+        view = memoryview(block.memory)[:length]
+        try:
+            pins = Pins([view], writable=True)
+            transfer = DirectTransfer(self._reading, pins, start, lambda: bytes(view))
+            transfer.add_done_callback(lambda _: bounce.give(block))
+        except BaseException:
+            bounce.give(block)
+            raise
+        return transfer.start(block.address)
 
     def write(self, sector: int, data: Buffer, *, fua: bool = False) -> Future[None]:
         """Write `data` from `sector` on. Future of None. Raises as `write_vectored` does."""

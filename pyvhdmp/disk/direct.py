@@ -38,16 +38,20 @@ def direct_memory(pins: Pins, *, scatter: bool) -> int | list[int] | None:
         return None
     if len(addresses) == 1:
         return None if (addresses[0] | length) & _PAGE_MASK else addresses[0]
-    if reduce(or_, addresses) & _PAGE_MASK or reduce(or_, pins.lengths) & _PAGE_MASK:
+    if reduce(or_, addresses) & _PAGE_MASK:
         return None
-    if len(addresses) * PAGE_SIZE == length and 0 not in pins.lengths:  # a page each
-        pages = addresses
-    else:
+    pages = addresses
+    if pins.lengths.count(PAGE_SIZE) != len(addresses):  # not a page each
+        if reduce(or_, pins.lengths) & _PAGE_MASK:
+            return None
         pages = []
         for address, size in zip(addresses, pins.lengths, strict=True):
             pages.extend(range(address, address + size, PAGE_SIZE))
-    if pages == list(range(pages[0], pages[0] + length, PAGE_SIZE)):
-        return pages[0]
+    first = pages[0]
+    if pages[-1] - first == length - PAGE_SIZE and pages == list(
+        range(first, first + length, PAGE_SIZE)
+    ):
+        return first
     return pages if scatter else None
 
 
@@ -108,6 +112,7 @@ class DirectTransfer(Transfer[T]):
                 self._end()
             else:
                 self.resolve_with(self._make_result)
+                self._make_result = None  # it refers to the buffers
         finally:
             self.file.finished(self)
 
