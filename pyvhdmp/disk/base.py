@@ -76,8 +76,10 @@ class Disk:
     `count` in sectors. A request that cannot be right raises at once: see `read_vectored`.
     """
 
-    disk_type: ClassVar[str]
+    disk_type: str
     """The kind of disk, as `open_disk` names its backends."""
+
+    _noun: ClassVar[str] = "disk"
 
     def __init__(
         self,
@@ -268,6 +270,27 @@ class Disk:
             return waiter.future
         return waiter.start()
 
+    def slice(self, first_sector: int, count: int) -> Disk:
+        """Return a part of the disk, say a partition, as a disk: `count` sectors long.
+
+        Its sector 0 is `first_sector` here, and it has every member of a disk. Type, path,
+        port, sector sizes, whether it is read-only, and what `unmap` does are those of this
+        disk. `disk_id` is None; `counters` are of what went through the slice, which this
+        disk's do not count; `sync_cache` flushes the whole file. Its size never changes, so
+        `wait_resize` of it ends with a cancel or a close.
+
+        Closing the slice waits for what is in flight through it, and leaves this disk open;
+        closing this disk closes its slices. A slice keeps its disk alive. A slice of a slice
+        is one, too.
+
+        Raises `IllegalBlockError` for a range not inside the disk, and `ValueError` on a
+        closed disk. If the disk becomes smaller later, a request past its end raises
+        `IllegalBlockError`, or its future fails as Windows has it.
+        """
+        from pyvhdmp.disk.slices import Slice  # which is a Disk
+
+        return Slice(self, first_sector, count)
+
     def close(self, *, cancel: bool = False) -> None:
         """Refuse new requests, wait for those in flight, then close the file.
 
@@ -293,7 +316,7 @@ class Disk:
         elif start + length > _MAX_OFFSET:
             problem = "cannot be addressed in 63 bits"
         elif self._reaches_past_end(start + length):
-            problem = f"reaches past the {self._sector_count} sectors of the disk"
+            problem = f"reaches past the {self._sector_count} sectors of the {self._noun}"
         else:
             return start, length
         raise IllegalBlockError.because(
