@@ -60,10 +60,10 @@ class Block:
     __slots__ = ("address", "memory", "size")
 
     def __init__(self, size: int) -> None:
-        self.memory = PageBuffer(size)  # nobody else has it, so nobody closes it
-        self.size = size
+        self.memory: PageBuffer = PageBuffer(size)  # nobody else has it, so nobody closes it
+        self.size: int = size
         pin = Pin(self.memory, writable=True)
-        self.address = pin.address
+        self.address: int = pin.address
         pin.release()
 
 

@@ -93,8 +93,8 @@ class KernelCall:
 
     file: OverlappedFile
     slot: Slot | None = None
-    begun = False
-    cancel_wanted = False
+    begun: bool = False
+    cancel_wanted: bool = False
 
     def finish(self, code: int, transferred: int) -> None:
         """The kernel has let go: a Win32 code (0 for success) and the bytes transferred.
@@ -263,7 +263,8 @@ class CompletionPort:
             raise InvalidInputError.because(
                 f"bounce_budget must be at least {MAX_SEGMENTS * PAGE_SIZE}, not {bounce_budget}"
             )
-        windows = self.windows = _win32.current()
+        self.windows: _win32.Windows = _win32.current()
+        windows = self.windows
         handle = windows.kernel32.CreateIoCompletionPort(constants.INVALID_HANDLE_VALUE, 0, 0, 1)
         if handle == 0:
             raise last_error(windows, "CreateIoCompletionPort")
@@ -271,11 +272,11 @@ class CompletionPort:
         self._register = _Register(windows, handle)
         self._files: weakref.WeakSet[OverlappedFile] = weakref.WeakSet()
         self._flush_executor: ThreadPoolExecutor | None = None
-        self.slots = self._register.slots
-        self.operations = self._register.operations
+        self.slots: SlotPool = self._register.slots
+        self.operations: dict[int, KernelCall] = self._register.operations
         # Nothing here refers back to the port, so it ends with its last user, and waits for
         # no garbage collection.
-        self.bounce = BouncePool(bounce_budget, self._register.call_soon)
+        self.bounce: BouncePool = BouncePool(bounce_budget, self._register.call_soon)
         self._thread = threading.Thread(target=self._register.run, name="pyvhdmp-port", daemon=True)
         try:
             self._thread.start()

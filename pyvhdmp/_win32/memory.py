@@ -84,8 +84,8 @@ class Pin:
         # debuggers do, would keep it.
         try:
             self._holder = _hold_writable(buffer)
-            self.address = _address_of(self._holder)
-            self.length = _view(buffer).nbytes
+            self.address: int = _address_of(self._holder)
+            self.length: int = _view(buffer).nbytes
         except (TypeError, ValueError):  # read-only, empty, or no buffer at all
             view = _Py_buffer()
             _get_buffer(buffer, view, _PyBUF_WRITABLE if writable else _PyBUF_SIMPLE)

@@ -17,7 +17,7 @@ from pyvhdmp._win32.memory import Pin
 from pyvhdmp.buffers import PAGE_SIZE
 from pyvhdmp.disk.direction import Direction
 from pyvhdmp.disk.plan import MAX_PART
-from pyvhdmp.overlapped import Transfer
+from pyvhdmp.overlapped import OverlappedFile, Transfer
 
 __all__ = ["DirectTransfer", "direct_memory"]
 
@@ -66,7 +66,7 @@ class DirectTransfer(Transfer[T]):
     ) -> None:
         # Not super().__init__(), which takes a step for each of three classes.
         self._lock = RLock()
-        self.file = direction.file
+        self.file: OverlappedFile = direction.file
         self.pins = pins
         self._direction = direction
         self._length = length

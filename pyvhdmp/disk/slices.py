@@ -55,7 +55,7 @@ class Slice(Disk):
             scatter=beneath._scatter,
             unmap_behavior=beneath._unmap_behavior,
         )
-        self.disk_type = beneath.disk_type
+        self.disk_type: str = beneath.disk_type
         self._beneath = beneath
         self._first_sector = first_sector
         where = f"Places are those of a slice from sector {first_sector} of {beneath!r} on."

@@ -57,7 +57,7 @@ class RealHost:
         self._open: dict[int, OpenImage] = {}
         self._kept: list[OpenImage] = []
         self._done: set[tuple[int, int]] = set()
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
 
     def tail(self, path: str, length: int = TRAILER_SIZE) -> tuple[bytes, int]:
         """Return the last bytes of a file, and its size."""

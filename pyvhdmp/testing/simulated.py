@@ -160,7 +160,7 @@ class SimulatedWindows:
         elevated: bool = True,
         trace_length: int = 100_000,
     ) -> None:
-        self.seed = whole_number(seed, "seed")
+        self.seed: int = whole_number(seed, "seed")
         low, high = _nanoseconds(latency)
         if faults is not None:
             instance(faults, Faults, "faults")
@@ -175,8 +175,8 @@ class SimulatedWindows:
         self._board = SwitchBoard(self._kernel, self._io)
         self._stack = ExitStack()
         self.vhdmp = vhdmp
-        self.files = SimulatedFiles(self._kernel, self._volume)
-        self.power_cuts = 0
+        self.files: SimulatedFiles = SimulatedFiles(self._kernel, self._volume)
+        self.power_cuts: int = 0
         host = VolumeHost(self._kernel, self._io, self._volume)
         functions = {
             "kernel32": SimulatedKernel32(

