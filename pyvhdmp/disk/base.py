@@ -27,6 +27,7 @@ import enum
 import mmap
 import operator
 import uuid
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
@@ -124,6 +125,13 @@ class Disk:
     ) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        # What is in flight refers to the file, which is closed when that is over.
+        if hasattr(self, "_resize_watch") and not self.closed:
+            text = f"unclosed {self!r}"
+            self._file._begin_close()  # first, as a warning may be an error
+            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
+
     # -- What the disk is -----------------------------------------------------
 
     @property
@@ -148,13 +156,16 @@ class Disk:
 
     @property
     def sector_count(self) -> int:
-        """Sectors on the disk, as it is now."""
+        """Sectors on the disk, as it is now.
+
+        Asks the driver of a virtual disk, and raises the `OSError` of GetVirtualDiskInformation.
+        """
         self._look_again()
         return self._sector_count
 
     @property
     def size(self) -> int:
-        """Bytes on the disk, as it is now."""
+        """Bytes on the disk, as it is now. Asks and raises as `sector_count` does."""
         return self.sector_count * self._sector_size
 
     @property
@@ -234,7 +245,11 @@ class Disk:
         return self.write_vectored([data], sector, fua=fua)
 
     def sync_cache(self) -> Future[None]:
-        """Put every write whose future has finished on stable storage. Future of None."""
+        """Put every write whose future has finished on stable storage. Future of None.
+
+        Raises `ValueError` on a closed disk. The future fails with the `OSError` of
+        NtFlushBuffersFileEx; a cancel has no effect on it.
+        """
         if self._read_only:
             if self.closed:
                 raise ValueError("I/O operation on a closed file")
@@ -261,7 +276,7 @@ class Disk:
     def wait_resize(self, sector_count: int) -> Future[int]:
         """Future of the number of sectors, once it is not `sector_count`.
 
-        Can be cancelled; closing the disk cancels it.
+        Can be cancelled; closing the disk cancels it. Raises `ValueError` on a closed disk.
         """
         known, now = operator.index(sector_count), self.sector_count
         waiter = ResizeWaiter(self._file, known, self._resize_watch)

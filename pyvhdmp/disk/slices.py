@@ -15,16 +15,15 @@ from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import ClassVar, Final, TypeVar
 
-from pyvhdmp.completion import KernelCall
 from pyvhdmp.disk.base import Disk, UnmapBehavior
 from pyvhdmp.disk.direction import Direction
 from pyvhdmp.errors import IllegalBlockError
-from pyvhdmp.overlapped import Call, FlushDone, OverlappedFile, Transfer, Work
+from pyvhdmp.overlapped import FlushDone, OverlappedFile, Transfer, Work
 
 __all__ = ["Slice"]
 
@@ -40,14 +39,14 @@ class Slice(Disk):
         """Make it. Raises as `Disk.slice` does."""
         first_sector, count = operator.index(first_sector), operator.index(count)
         sector_size = beneath.sector_size
-        start, length = beneath._check_range(first_sector, count * sector_size)
+        beneath._check_range(first_sector, count * sector_size)
         if beneath.closed:
             raise ValueError("I/O operation on a closed file")
-        part = self._part = _Part(beneath._file, start)
+        loan = self._loan = _Loan(beneath._file)
         super().__init__(
-            part,
+            loan,
             path=beneath.path,
-            size=length,
+            size=count * sector_size,
             sector_size=sector_size,
             physical_sector_size=beneath.physical_sector_size,
             disk_id=None,
@@ -58,9 +57,12 @@ class Slice(Disk):
         self.disk_type: str = beneath.disk_type
         self._beneath = beneath
         self._first_sector = first_sector
+        self._first_byte = first_sector * sector_size  # of the file
+        if isinstance(beneath, Slice):
+            self._first_byte += beneath._first_byte
         where = f"Places are those of a slice from sector {first_sector} of {beneath!r} on."
-        self._reading = _Direction(part, beneath.path, where, write=False)
-        self._writing = _Direction(part, beneath.path, where, write=True)
+        self._reading = _Direction(loan, beneath.path, self._first_byte, where, write=False)
+        self._writing = _Direction(loan, beneath.path, self._first_byte, where, write=True)
 
     def __repr__(self) -> str:
         state = ", closed" if self.closed else ""
@@ -76,6 +78,7 @@ class Slice(Disk):
         return self._beneath.unmap_behavior
 
     def _check_range(self, sector: int, length: int) -> tuple[int, int]:
+        """Return where `sector` begins in the file: all that a slice changes of a request."""
         start, length = super()._check_range(sector, length)
         if self._reaches_past_end(start + length):
             disk = self._disk()
@@ -85,7 +88,7 @@ class Slice(Disk):
                 "sectors by now",
                 self._path,
             )
-        return start, length
+        return self._first_byte + start, length
 
     def _reaches_past_end(self, end: int) -> bool:
         size = self._sector_size
@@ -98,14 +101,17 @@ class Slice(Disk):
         return beneath._disk() if isinstance(beneath, Slice) else beneath
 
     def _unmap(self, sector: int, count: int) -> Future[None]:
-        return self._part.lend(partial(self._beneath._unmap, self._first_sector + sector, count))
+        return self._loan.lend(partial(self._beneath._unmap, self._first_sector + sector, count))
 
 
 class _Direction(Direction):
     """Reading, or writing, through a slice: its errors tell what they count from."""
 
-    def __init__(self, file: OverlappedFile, path: str, where: str, *, write: bool) -> None:
+    def __init__(
+        self, file: OverlappedFile, path: str, first_byte: int, where: str, *, write: bool
+    ) -> None:
         super().__init__(file, path, write=write)
+        self._first_byte = first_byte
         self._where = where
 
     def error(
@@ -119,6 +125,7 @@ class _Direction(Direction):
         cancel_wanted: bool,
     ) -> BaseException | None:
         """Return what was wrong with a call that is over, as `Direction` does."""
+        offset -= self._first_byte
         error = super().error(
             code, transferred, length, offset, paged=paged, cancel_wanted=cancel_wanted
         )
@@ -154,15 +161,14 @@ class _Lent:
             future.cancel()
 
 
-class _Part(OverlappedFile):
-    """The file `beneath`, from byte `start` on. It has its own work and its own end."""
+class _Loan(OverlappedFile):
+    """The file `beneath`, lent to a slice: with work and an end of its own, but no handle."""
 
-    def __init__(self, beneath: OverlappedFile, start: int) -> None:
+    def __init__(self, beneath: OverlappedFile) -> None:
         # Not super().__init__(), as there is no handle to take over: all but the following
         # is shared.
         vars(self).update(vars(beneath))
         self._beneath = beneath
-        self._first_byte = start
         self._lock = threading.RLock()  # a finalizer may come back in
         self._work: dict[Work, None] = {}
         self._ended = threading.Event()
@@ -193,54 +199,12 @@ class _Part(OverlappedFile):
         finally:
             super().leave(work)
 
-    def submit(
-        self, operation: KernelCall, call: Call, address: int, length: int, offset: int
-    ) -> None:
-        """Make one call over contiguous memory."""
-        self._beneath.submit(operation, call, address, length, self._first_byte + offset)
-
-    def submit_pages(
-        self, operation: KernelCall, call: Call, pages: Sequence[int], offset: int
-    ) -> None:
-        """Make one scatter or gather call."""
-        self._beneath.submit_pages(operation, call, pages, self._first_byte + offset)
-
-    def cancel_operation(self, operation: KernelCall) -> None:
-        """Ask the kernel to cancel one operation."""
-        self._beneath.cancel_operation(operation)
-
-    def release_slot(self, operation: KernelCall) -> None:
-        """Detach and reuse the slot of an operation that the kernel has let go of."""
-        self._beneath.release_slot(operation)
-
-    def begin(
-        self, transfer: Transfer[T], call: Call, address: int, length: int, offset: int
-    ) -> None:
-        """Enter a request that is one call over contiguous memory, and make the call."""
-        try:
-            self.enter(transfer)
-            self.submit(transfer, call, address, length, offset)
-        except BaseException:
-            transfer.abandon()
-            raise
-
-    def begin_pages(
-        self, transfer: Transfer[T], call: Call, pages: Sequence[int], offset: int
-    ) -> None:
-        """Enter a request that is one call over pages, and make the call."""
-        try:
-            self.enter(transfer)
-            self.submit_pages(transfer, call, pages, offset)
-        except BaseException:
-            transfer.abandon()
-            raise
-
     def finished(self, transfer: Transfer[T]) -> None:
         """The future of a request that was one call is finished: reuse its slot, and leave."""
         try:
-            self._beneath.finished(transfer)
+            super().finished(transfer)
         finally:
-            super().leave(transfer)
+            self._beneath.leave(transfer)
 
     def flush(self) -> Future[None]:
         """Flush the whole file."""
@@ -257,7 +221,7 @@ class _Part(OverlappedFile):
             super().enter(lent)
             future = start()
             lent.follow(future)
-            future.add_done_callback(lambda _: super(_Part, self).leave(lent))
+            future.add_done_callback(lambda _: super(_Loan, self).leave(lent))
         except BaseException:  # Ctrl+C: if it was begun, it is over with the file beneath
             super().leave(lent)
             raise

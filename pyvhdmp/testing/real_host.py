@@ -339,7 +339,7 @@ def simulated_virtdisk(*, elevated: bool = True, seed: int = 0) -> Iterator[None
 
     Fixed and dynamic disks can be created, opened, attached raw and queried; their
     payload is a real file, and a real handle reads and writes it. `elevated`: whether
-    the process may attach disks. Needs Windows.
+    the process may attach disks. Raises `RuntimeError` where there is no Windows.
     """
     windows = _win32.current()
     host = RealHost(windows.kernel32, windows.get_last_error)
