@@ -94,6 +94,9 @@ class OverlappedFile:
     already. The handle then remains the caller's.
     """
 
+    opened_as: str | None = None
+    """What the user has opened, which a warning names if nobody closes it. For the layers above."""
+
     def __init__(self, handle: int, *, port: CompletionPort | None = None) -> None:
         self._ended = threading.Event()
         self._ended.set()  # nothing to close, as far as __del__ is concerned
@@ -154,7 +157,7 @@ class OverlappedFile:
     def __del__(self) -> None:
         # Work refers to its file, and the port to the work: nothing is in flight.
         if not self._ended.is_set():
-            text = f"unclosed {self!r}"
+            text = f"unclosed {self.opened_as or repr(self)}"
             self._begin_close()  # first, as a warning may be an error
             warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 

@@ -27,7 +27,6 @@ import enum
 import mmap
 import operator
 import uuid
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
@@ -97,6 +96,7 @@ class Disk:
     ) -> None:
         assert PAGE_SIZE % sector_size == 0, "a page is a whole number of sectors"
         self._file = file
+        file.opened_as = f"<{type(self).__name__} {path!r}>"
         self._path = path
         self._sector_size = sector_size
         self._physical_sector_size = physical_sector_size
@@ -124,13 +124,6 @@ class Disk:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        # What is in flight refers to the file, which is closed when that is over.
-        if hasattr(self, "_resize_watch") and not self.closed:
-            text = f"unclosed {self!r}"
-            self._file._begin_close()  # first, as a warning may be an error
-            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
     # -- What the disk is -----------------------------------------------------
 

@@ -69,9 +69,6 @@ class Slice(Disk):
         part = f"{self._sector_count} sectors from sector {self._first_sector}"
         return f"<Slice of {self._beneath!r}: {part}{state}>"
 
-    def __del__(self) -> None:
-        """It owns nothing that somebody would have to close."""
-
     @property
     def unmap_behavior(self) -> UnmapBehavior:
         """What `unmap` does to the content. Asks and raises as that of the disk beneath."""

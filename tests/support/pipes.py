@@ -36,6 +36,7 @@ class PipeDisk:
             self._writer.write_at(b"\x77" * size, 0).result(SECONDS)
 
     def close(self) -> None:
-        """Close both ends."""
-        self.disk.close(cancel=True)
+        """Close both ends; that of the disk may be gone."""
+        if hasattr(self, "disk"):
+            self.disk.close(cancel=True)
         self._writer.close(cancel=True)
