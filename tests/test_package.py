@@ -33,9 +33,9 @@ LAYERS = [
     ["slots"],
     ["buffers"],
     ["errors"],
-    ["checks", "hints"],
+    ["checks", "hints", "logs"],
     ["_win32"],
-    ["log", "_startup"],
+    ["_startup"],
 ]
 LEVEL = {name: level for level, names in enumerate(reversed(LAYERS)) for name in names}
 

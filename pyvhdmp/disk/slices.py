@@ -112,20 +112,10 @@ class _Direction(Direction):
         self._where = where
 
     def error(
-        self,
-        code: int,
-        transferred: int,
-        length: int,
-        offset: int,
-        *,
-        paged: bool,
-        cancel_wanted: bool,
+        self, code: int, transferred: int, length: int, offset: int, **call: bool
     ) -> BaseException | None:
         """Return what was wrong with a call that is over, as `Direction` does."""
-        offset -= self._first_byte
-        error = super().error(
-            code, transferred, length, offset, paged=paged, cancel_wanted=cancel_wanted
-        )
+        error = super().error(code, transferred, length, offset - self._first_byte, **call)
         if isinstance(error, OSError):
             error.add_note(self._where)
         return error
