@@ -137,6 +137,11 @@ def test_a_public_function_that_asks_windows_tells_which_function_of_it(name: st
             assert any(one in text for one in asked), asked
 
 
+def test_all_that_is_public_shows_what_it_is() -> None:
+    classes = [member for member in PUBLIC.values() if inspect.isclass(member)]
+    assert [one for one in classes if one.__repr__ is object.__repr__] == []
+
+
 def can_raise_nothing() -> None:
     """Do nothing."""
 

@@ -28,6 +28,7 @@ from pyvhdmp._win32 import Handle
 from pyvhdmp.aio import AsyncDisk
 from pyvhdmp.buffers import PAGE_SIZE
 from pyvhdmp.futures import IoFuture
+from pyvhdmp.pipeline import Compare, Copy
 from pyvhdmp.testing import SimulatedWindows, set_last_error, substituted
 from tests.disk.kinds import SECTORS, make, make_file
 from tests.support import windows
@@ -450,6 +451,19 @@ def test_an_async_disk_over_a_slice_is_that_slice(disk: Disk) -> None:
             assert await other.read(1, 1) == b"\x01" * 512
 
     asyncio.run(main())
+
+
+def test_a_slice_is_copied_to_another_of_the_same_disk(disk: Disk) -> None:
+    data = random.Random(2).randbytes(COUNT * 512)
+    disk.write(FIRST, data).result(SECONDS)
+    source, target = disk.slice(FIRST, COUNT), disk.slice(FIRST + COUNT, COUNT)
+    Copy(source, target, queue_depth=4, io_size=1 << 16).run()
+    assert disk.read(FIRST - 1, 2 * COUNT + 2).result(SECONDS) == (
+        bytes(512) + data + data + bytes(512)
+    )
+    compare = Compare(source, target, queue_depth=4, io_size=1 << 16)
+    compare.run()
+    assert compare.difference is None
 
 
 def test_a_slice_survives_a_power_cut_as_the_disk_does(machine: SimulatedWindows | None) -> None:
