@@ -275,6 +275,14 @@ class AsyncDisk:
         start = partial(self._disk.wait_resize, sector_count)
         return await self._begin(start, self._unlimited).end()
 
+    def slice(self, first_sector: int, count: int) -> AsyncDisk:
+        """Return a part of the disk as a disk, as `Disk.slice` does, and raises.
+
+        `max_in_flight` is that of this disk, and counted by itself.
+        """
+        beneath = self._disk.slice(first_sector, count)
+        return AsyncDisk(beneath, max_in_flight=self._max_in_flight)
+
     async def blocks(
         self,
         sector: int = 0,

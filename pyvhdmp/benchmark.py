@@ -173,9 +173,9 @@ class Latencies:
 
     def __init__(self) -> None:
         self._counts = [0] * ((64 - _SUB_BITS) << _SUB_BITS)
-        self.sum = 0
-        self.least = _NEVER
-        self.most = 0
+        self.sum: int = 0
+        self.least: int = _NEVER
+        self.most: int = 0
 
     def add(self, value: int) -> None:
         """Count one."""

@@ -60,9 +60,9 @@ class Block:
     __slots__ = ("address", "memory", "size")
 
     def __init__(self, size: int) -> None:
-        self.memory = PageBuffer(size)  # nobody else has it, so nobody closes it
-        self.size = size
-        self.address = self.memory.address
+        self.memory: PageBuffer = PageBuffer(size)  # nobody else has it, so nobody closes it
+        self.size: int = size
+        self.address: int = self.memory.address
 
 
 Ready: TypeAlias = Callable[[Block], object]

@@ -32,7 +32,6 @@ from __future__ import annotations
 
 import atexit
 import enum
-import logging
 import threading
 import time
 import weakref
@@ -48,6 +47,7 @@ from pyvhdmp._win32.structures import DWORD_STRUCT, OVERLAPPED_ENTRY_STRUCT, OVE
 from pyvhdmp.buffers import PAGE_SIZE, Block, BouncePool
 from pyvhdmp.errors import InvalidInputError, is_success, last_error
 from pyvhdmp.futures import mark_completion_thread
+from pyvhdmp.logs import logger
 from pyvhdmp.slots import MAX_SEGMENTS, Slot, SlotPool
 
 if TYPE_CHECKING:
@@ -73,8 +73,6 @@ _EXIT_SECONDS: Final = 3.0
 
 _unpack_result: Final = OVERLAPPED_RESULT.unpack_from
 
-_logger = logging.getLogger("pyvhdmp")
-
 
 class _Key(enum.IntEnum):
     """What a packet is for: the completion key."""
@@ -94,8 +92,8 @@ class KernelCall:
 
     file: OverlappedFile
     slot: Slot | None = None
-    begun = False
-    cancel_wanted = False
+    begun: bool = False
+    cancel_wanted: bool = False
 
     def finish(self, code: int, transferred: int) -> None:
         """The kernel has let go: a Win32 code (0 for success) and the bytes transferred.
@@ -216,7 +214,7 @@ class _Register:
         packets, removed = self._packets.address, self._packets.address + _PACKETS_SIZE
         while not dequeue(self.handle, packets, _BATCH, removed, constants.INFINITE, 0):
             code = self.windows.get_last_error()
-            _logger.error("GetQueuedCompletionStatusEx failed with Windows error %d", code)
+            logger.error("GetQueuedCompletionStatusEx failed with Windows error %d", code)
             if code in (constants.ERROR_ABANDONED_WAIT_0, constants.ERROR_INVALID_HANDLE):
                 return False
             time.sleep(0.01)  # for want of memory: what is in flight still needs this thread
@@ -261,7 +259,7 @@ class _Register:
 
 def _log_error() -> None:
     """Rule 5."""
-    _logger.exception("the completion thread carries on after an error")
+    logger.exception("the completion thread carries on after an error")
 
 
 class CompletionPort:
@@ -286,7 +284,8 @@ class CompletionPort:
             raise InvalidInputError.because(
                 f"bounce_budget must be at least {MAX_SEGMENTS * PAGE_SIZE}, not {bounce_budget}"
             )
-        windows = self.windows = _win32.current()
+        self.windows: _win32.Windows = _win32.current()
+        windows = self.windows
         handle = windows.kernel32.CreateIoCompletionPort(constants.INVALID_HANDLE_VALUE, 0, 0, 1)
         if handle == 0:
             raise last_error(windows, "CreateIoCompletionPort")
@@ -294,12 +293,12 @@ class CompletionPort:
         self._register = _Register(windows, handle)
         self._files: weakref.WeakSet[OverlappedFile] = weakref.WeakSet()
         self._flush_executor: ThreadPoolExecutor | None = None
-        self.slots = self._register.slots
-        self.operations = self._register.operations
-        self.note_pending: Final = self._register.note_pending
+        self.slots: SlotPool = self._register.slots
+        self.operations: dict[int, KernelCall] = self._register.operations
+        self.note_pending: Final[Callable[[], None]] = self._register.note_pending
         # Nothing here refers back to the port, so it ends with its last user, and waits for
         # no garbage collection.
-        self.bounce = BouncePool(bounce_budget, self._register.call_soon)
+        self.bounce: BouncePool = BouncePool(bounce_budget, self._register.call_soon)
         self._thread = threading.Thread(target=self._register.run, name="pyvhdmp-port", daemon=True)
         try:
             self._thread.start()
@@ -311,7 +310,10 @@ class CompletionPort:
 
     @classmethod
     def default(cls) -> CompletionPort:
-        """Return the port that the process shares, started on first use."""
+        """Return the port that the process shares, started on first use.
+
+        Raises as the constructor does, and `RuntimeError` where there is no Windows.
+        """
         with cls._default_lock:
             port = cls._default
             if port is None or port.closed or port.windows is not _win32.current():
@@ -367,7 +369,7 @@ class CompletionPort:
     def close(self, *, cancel: bool = False) -> None:
         """Close every file on the port, as `OverlappedFile.close` does, then end the thread.
 
-        Idempotent. Must not be called from a done-callback.
+        Idempotent. Raises `RuntimeError` in a done-callback, which runs on that thread.
         """
         if self.on_thread():
             raise RuntimeError("a done-callback cannot close the port that it runs on")
@@ -388,7 +390,10 @@ class CompletionPort:
     # -- For the files on this port -------------------------------------------
 
     def attach(self, file: OverlappedFile, handle: int) -> None:
-        """Bind a handle to the port, for good: Windows has no way back."""
+        """Bind a handle to the port, for good: Windows has no way back.
+
+        Raises `ValueError` on a closed port, and the `OSError` of CreateIoCompletionPort.
+        """
         with self._lock:
             if self._closed:
                 raise ValueError("the completion port is closed")

@@ -8,7 +8,6 @@ Windows' own codes.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 from typing import Final
 
@@ -17,6 +16,7 @@ from pyvhdmp._win32.memory import wide_text
 from pyvhdmp._win32.structures import LARGE_INTEGER_STRUCT, WCHAR_SIZE
 from pyvhdmp.buffers import PAGE_SIZE, Block
 from pyvhdmp.errors import InvalidInputError, code_text, last_error, windows_error
+from pyvhdmp.logs import logger
 
 __all__ = [
     "check_exists",
@@ -34,8 +34,6 @@ __all__ = [
     "open_file",
     "set_file_size",
 ]
-
-_logger = logging.getLogger("pyvhdmp")
 
 _LONG_PATH: Final = 248
 """From this length on some functions want the extended form of a path."""
@@ -196,4 +194,4 @@ def discard_file(windows: Windows, path: str) -> None:
     if not windows.kernel32.DeleteFileW(extended(windows, path)):
         code = windows.get_last_error()
         if code != constants.ERROR_FILE_NOT_FOUND:
-            _logger.warning("%s was left behind: DeleteFileW failed, %s", path, code_text(code))
+            logger.warning("%s was left behind: DeleteFileW failed, %s", path, code_text(code))

@@ -21,7 +21,6 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -29,12 +28,13 @@ from concurrent.futures import CancelledError, Future, wait
 from concurrent.futures._base import FINISHED, RUNNING
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from pyvhdmp.logs import logger
+
 __all__ = ["IoFuture", "mark_completion_thread", "wait_to_the_end"]
 
 _SLICE_SECONDS: Final = 0.1
 
 T = TypeVar("T")
-_logger = logging.getLogger("pyvhdmp")
 _thread = threading.local()
 _first: Final = threading.RLock()
 """Held to be the first to wait for a future, or to add a callback. No code of others runs then."""
@@ -224,6 +224,6 @@ def _call_guarded(fn: Callable[[Future[T]], object], future: Future[T]) -> None:
     try:
         fn(future)
     except Exception:
-        _logger.exception("a done-callback of %r raised", future)
+        logger.exception("a done-callback of %r raised", future)
     except BaseException:  # SystemExit, KeyboardInterrupt: one callback's wish is not the thread's
-        _logger.exception("a done-callback of %r tried to end its thread", future)
+        logger.exception("a done-callback of %r tried to end its thread", future)

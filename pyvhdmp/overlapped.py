@@ -99,6 +99,9 @@ class OverlappedFile:
     already. The handle then remains the caller's.
     """
 
+    opened_as: str | None = None
+    """What the user has opened, which a warning names if nobody closes it. For the layers above."""
+
     def __init__(self, handle: int, *, port: CompletionPort | None = None) -> None:
         self._ended = threading.Event()
         self._ended.set()  # nothing to close, as far as __del__ is concerned
@@ -160,7 +163,7 @@ class OverlappedFile:
     def __del__(self) -> None:
         # Work refers to its file, and the port to the work: nothing is in flight.
         if not self._ended.is_set():
-            text = f"unclosed {self!r}"
+            text = f"unclosed {self.opened_as or repr(self)}"
             self._begin_close()  # first, as a warning may be an error
             warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
@@ -211,7 +214,7 @@ class OverlappedFile:
     def write_gather_at(self, buffers: Sequence[Buffer], offset: int) -> Future[int]:
         """Write whole pages, wherever they lie, at byte `offset`. Future of the bytes written.
 
-        As `read_scatter_at`. Source: WriteFileGather, fileapi.h.
+        Raises as `read_scatter_at` does. Source: WriteFileGather, fileapi.h.
         """
         function = self._windows.kernel32.WriteFileGather
         return self._transfer_pages("WriteFileGather", function, buffers, offset, writable=False)
@@ -221,7 +224,8 @@ class OverlappedFile:
     ) -> Future[int]:
         """Send a control code. Future of the bytes that the driver put into `output`.
 
-        Source: DeviceIoControl, ioapiset.h.
+        Raises `InvalidInputError` as `read_at` does, for either buffer, and for a code that
+        is none. Source: DeviceIoControl, ioapiset.h.
         """
         code = operator.index(code)
         if not 0 <= code <= constants.MAXDWORD:
@@ -248,7 +252,7 @@ class OverlappedFile:
         """Put all that has been written on stable storage. Future of None.
 
         It blocks a thread of the flush executor, and no other. A cancel has no
-        effect. Source: NtFlushBuffersFileEx, ntifs.h.
+        effect. Raises `ValueError` on a closed file. Source: NtFlushBuffersFileEx, ntifs.h.
         """
         flush = _Flush(self)
         try:
@@ -335,7 +339,7 @@ class OverlappedFile:
         self._start(operation, slot, offset, call, slot.segments_address, length, 0)
 
     def cancel_operation(self, operation: KernelCall) -> None:
-        """Ask the kernel to cancel one operation. Its packet comes all the same."""
+        """Ask the kernel to cancel one operation, by CancelIoEx. Its packet comes all the same."""
         with self._lock:
             operation.cancel_wanted = True
             if operation.slot is not None:
@@ -352,7 +356,10 @@ class OverlappedFile:
     def begin(
         self, transfer: Transfer[T], call: Call, address: int, length: int, offset: int
     ) -> None:
-        """Enter a request that is one call over contiguous memory, and make the call."""
+        """Enter a request that is one call over contiguous memory, and make the call.
+
+        Raises `ValueError` on a closed file, as `enter` does.
+        """
         try:
             self.enter(transfer)
             self._start(transfer, self._slots.take(), offset, call, address, length, 0)
@@ -363,7 +370,10 @@ class OverlappedFile:
     def begin_pages(
         self, transfer: Transfer[T], call: Call, pages: Sequence[int], offset: int
     ) -> None:
-        """Enter a request that is one call over up to MAX_SEGMENTS pages, and make the call."""
+        """Enter a request that is one call over up to MAX_SEGMENTS pages, and make the call.
+
+        Raises `ValueError` on a closed file, as `enter` does.
+        """
         try:
             self.enter(transfer)
             self.submit_pages(transfer, call, pages, offset)

@@ -64,7 +64,7 @@ class _Pipeline:
         self._lock = threading.Lock()
         self._in_flight: dict[Future[None], None] = {}  # in the order they began
         self._cancelled = False
-        self.seconds = 0.0
+        self.seconds: float = 0.0
 
     def run(self, progress: Progress | None = None) -> None:
         """Do it all. Raises the first error; Ctrl+C cancels what is in flight first."""
@@ -203,7 +203,7 @@ class Copy(_Pipeline):
         self._to_write: deque[_Block] = deque()
         self._handed_over: Queue[_Block | None] = Queue()
         self._writer: threading.Thread | None = None
-        self.bytes_skipped = 0
+        self.bytes_skipped: int = 0
         """Bytes that were not written: zeros, or what the target holds already."""
 
     def _advance(self) -> None:

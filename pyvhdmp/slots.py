@@ -60,12 +60,12 @@ class Slot:
     __slots__ = ("address", "event", "memory", "offset", "segments_address", "segments_offset")
 
     def __init__(self, memory: PageBuffer, address: int, offset: int) -> None:
-        self.memory = memory
-        self.offset = offset
-        self.address = address + offset
-        self.segments_offset = offset + _SEGMENTS_AT
-        self.segments_address = self.address + _SEGMENTS_AT
-        self.event = 0
+        self.memory: PageBuffer = memory
+        self.offset: int = offset
+        self.address: int = address + offset
+        self.segments_offset: int = offset + _SEGMENTS_AT
+        self.segments_address: int = self.address + _SEGMENTS_AT
+        self.event: int = 0
 
 
 class SlotPool:

@@ -23,19 +23,17 @@ from pyvhdmp import (
     IllegalBlockError,
     InvalidInputError,
     MediumError,
-    OverlappedFile,
     PageBuffer,
     ReadOnlyError,
-    UnmapBehavior,
     open_disk,
 )
 from pyvhdmp.aio import AsyncDisk
 from pyvhdmp.buffers import PAGE_SIZE
-from pyvhdmp.disk import RawDisk
 from pyvhdmp.testing import SimulatedWindows, substituted
-from tests.disk.kinds import SECTORS, SIZE, make, make_file
+from tests.disk.kinds import SECTORS, make, make_file
 from tests.support import windows
 from tests.support.files import FilePath
+from tests.support.pipes import PipeDisk
 
 if TYPE_CHECKING:
     from typing import assert_type
@@ -60,33 +58,6 @@ def port() -> Iterator[CompletionPort]:
 @pytest.fixture
 def path(tmp_path: FilePath) -> FilePath:
     return make_file("raw", tmp_path)
-
-
-class PipeDisk:
-    """A disk over a pipe, whose reads pend until `feed` gives them their sectors."""
-
-    def __init__(self, port: CompletionPort) -> None:
-        server, client = windows.pipe_handles()
-        self._writer = OverlappedFile(client, port=port)
-        self.disk = RawDisk(
-            OverlappedFile(server, port=port),
-            path="pipe",
-            size=SIZE,
-            sector_size=SECTOR,
-            physical_sector_size=SECTOR,
-            disk_id=None,
-            read_only=False,
-            scatter=False,
-            unmap_behavior=UnmapBehavior.IGNORED,
-        )
-
-    def feed(self, sectors: int = 1) -> None:
-        for _ in range(sectors):
-            self._writer.write_at(b"\x77" * SECTOR, 0).result(SECONDS)
-
-    def close(self) -> None:
-        self.disk.close(cancel=True)
-        self._writer.close(cancel=True)
 
 
 @pytest.fixture
@@ -130,7 +101,7 @@ def test_every_member_of_a_disk_is_here() -> None:
         if isinstance(of_disk, property):
             assert isinstance(of_view, property)
         else:
-            assert inspect.iscoroutinefunction(of_view)
+            assert inspect.iscoroutinefunction(of_view) == (name != "slice")
             assert list(inspect.signature(of_view).parameters) == list(
                 inspect.signature(of_disk).parameters
             )

@@ -119,6 +119,9 @@ class Pins:
     """
 
     __slots__ = ("_holders", "_views", "addresses", "length", "lengths")
+    addresses: list[int]
+    length: int
+    lengths: list[int]
 
     def __init__(self, buffers: Sequence[object], writable: bool) -> None:
         # No local variable holds what holds: whoever looks at the frames of a thread, as

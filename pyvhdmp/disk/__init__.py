@@ -1,8 +1,8 @@
 """Disks: sector-addressed concurrent reads, writes, flushes and unmaps.
 
 Read `base` first, then `plan` (how buffers become calls), `request` (a request in
-flight), `vhdmp` and `images` (the kinds), `opening` (which kind a path is) and `other_formats` (and
-what is none of them).
+flight), `vhdmp` and `images` (the kinds), `slices` (parts of them), `opening` (which kind a path
+is) and `other_formats` (and what is none of them).
 """
 
 from __future__ import annotations

@@ -76,8 +76,10 @@ class Disk:
     `count` in sectors. A request that cannot be right raises at once: see `read_vectored`.
     """
 
-    disk_type: ClassVar[str]
+    disk_type: str
     """The kind of disk, as `open_disk` names its backends."""
+
+    _noun: ClassVar[str] = "disk"
 
     def __init__(
         self,
@@ -94,6 +96,7 @@ class Disk:
     ) -> None:
         assert PAGE_SIZE % sector_size == 0, "a page is a whole number of sectors"
         self._file = file
+        file.opened_as = f"<{type(self).__name__} {path!r}>"
         self._path = path
         self._sector_size = sector_size
         self._physical_sector_size = physical_sector_size
@@ -146,13 +149,16 @@ class Disk:
 
     @property
     def sector_count(self) -> int:
-        """Sectors on the disk, as it is now."""
+        """Sectors on the disk, as it is now.
+
+        Asks the driver of a virtual disk, and raises the `OSError` of GetVirtualDiskInformation.
+        """
         self._look_again()
         return self._sector_count
 
     @property
     def size(self) -> int:
-        """Bytes on the disk, as it is now."""
+        """Bytes on the disk, as it is now. Asks and raises as `sector_count` does."""
         return self.sector_count * self._sector_size
 
     @property
@@ -246,7 +252,11 @@ class Disk:
         return self.write_vectored([data], sector, fua=fua)
 
     def sync_cache(self) -> Future[None]:
-        """Put every write whose future has finished on stable storage. Future of None."""
+        """Put every write whose future has finished on stable storage. Future of None.
+
+        Raises `ValueError` on a closed disk. The future fails with the `OSError` of
+        NtFlushBuffersFileEx; a cancel has no effect on it.
+        """
         if self._read_only:
             if self.closed:
                 raise ValueError("I/O operation on a closed file")
@@ -273,7 +283,7 @@ class Disk:
     def wait_resize(self, sector_count: int) -> Future[int]:
         """Future of the number of sectors, once it is not `sector_count`.
 
-        Can be cancelled; closing the disk cancels it.
+        Can be cancelled; closing the disk cancels it. Raises `ValueError` on a closed disk.
         """
         known, now = operator.index(sector_count), self.sector_count
         waiter = ResizeWaiter(self._file, known, self._resize_watch)
@@ -281,6 +291,27 @@ class Disk:
             waiter.future.resolve(now)
             return waiter.future
         return waiter.start()
+
+    def slice(self, first_sector: int, count: int) -> Disk:
+        """Return a part of the disk, say a partition, as a disk: `count` sectors long.
+
+        Its sector 0 is `first_sector` here, and it has every member of a disk. Type, path,
+        port, sector sizes, whether it is read-only, and what `unmap` does are those of this
+        disk. `disk_id` is None; `counters` are of what went through the slice, which this
+        disk's do not count; `sync_cache` flushes the whole file. Its size never changes, so
+        `wait_resize` of it ends with a cancel or a close.
+
+        Closing the slice waits for what is in flight through it, and leaves this disk open;
+        closing this disk closes its slices. A slice keeps its disk alive. A slice of a slice
+        is one, too.
+
+        Raises `IllegalBlockError` for a range not inside the disk, and `ValueError` on a
+        closed disk. If the disk becomes smaller later, a request past its end raises
+        `IllegalBlockError`, or its future fails as Windows has it.
+        """
+        from pyvhdmp.disk.slices import Slice  # which is a Disk
+
+        return Slice(self, first_sector, count)
 
     def close(self, *, cancel: bool = False) -> None:
         """Refuse new requests, wait for those in flight, then close the file.
@@ -307,7 +338,7 @@ class Disk:
         elif start + length > _MAX_OFFSET:
             problem = "cannot be addressed in 63 bits"
         elif self._reaches_past_end(start + length):
-            problem = f"reaches past the {self._sector_count} sectors of the disk"
+            problem = f"reaches past the {self._sector_count} sectors of the {self._noun}"
         else:
             return start
         raise IllegalBlockError.because(

@@ -18,7 +18,7 @@ from pyvhdmp._win32.memory import Pins
 from pyvhdmp.buffers import PAGE_SIZE
 from pyvhdmp.disk.direction import Direction
 from pyvhdmp.disk.plan import MAX_PART
-from pyvhdmp.overlapped import Transfer
+from pyvhdmp.overlapped import OverlappedFile, Transfer
 from pyvhdmp.synchronous import call_and_wait
 
 __all__ = ["DirectTransfer", "direct_memory", "transfer_and_wait"]
@@ -72,7 +72,7 @@ class DirectTransfer(Transfer[T]):
         result: Callable[[], T] | None,
     ) -> None:
         # Not super().__init__(), which takes a step for each of three classes.
-        self.file = direction.file
+        self.file: OverlappedFile = direction.file
         self._pins = pins
         self._direction = direction
         self._length = pins.length

@@ -50,8 +50,8 @@ class Direction:
         self.requests = 0
         self.transferred = 0
         self.bounced = 0
-        self.waited_for = 0
-        self.waited_for_transferred = 0
+        self.waited_for: int = 0
+        self.waited_for_transferred: int = 0
         self._lock = RLock()  # a finalizer may come back in
 
     @cached_property

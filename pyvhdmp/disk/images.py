@@ -112,7 +112,7 @@ class _ImageDisk(Disk):
 class RawDisk(_ImageDisk):
     """A raw image: the file is the disk, sector by sector of 512 bytes."""
 
-    disk_type: ClassVar[str] = "raw"
+    disk_type: str = "raw"
 
     @classmethod
     def open_unless_other(
@@ -147,7 +147,7 @@ class RawDisk(_ImageDisk):
 class FixedVhdDisk(_ImageDisk):
     """A fixed VHD: the sectors, and then a footer of 512 bytes that is no part of the disk."""
 
-    disk_type: ClassVar[str] = "fixed-vhd"
+    disk_type: str = "fixed-vhd"
     _trailer: ClassVar[int] = FOOTER_SIZE
 
     @classmethod

@@ -6,7 +6,7 @@ import contextlib
 import ntpath
 import os
 from collections.abc import Callable, Iterator
-from typing import Final, Literal, NoReturn, TypeAlias
+from typing import Final, Literal, NoReturn, TypeAlias, overload
 
 from pyvhdmp import files
 from pyvhdmp._win32 import constants, current
@@ -90,6 +90,46 @@ def new_image_kind(
             f"a raw image cannot be {disk_type.value}: only a .vhd or a .vhdx can", path
         )
     return RawDisk, None
+
+
+@overload
+def open_disk(
+    path: str | os.PathLike[str],
+    *,
+    read_only: bool = False,
+    backend: Literal["vhdmp"],
+    port: CompletionPort | None = None,
+) -> VhdmpDisk: ...
+
+
+@overload
+def open_disk(
+    path: str | os.PathLike[str],
+    *,
+    read_only: bool = False,
+    backend: Literal["fixed-vhd"],
+    port: CompletionPort | None = None,
+) -> FixedVhdDisk: ...
+
+
+@overload
+def open_disk(
+    path: str | os.PathLike[str],
+    *,
+    read_only: bool = False,
+    backend: Literal["raw"],
+    port: CompletionPort | None = None,
+) -> RawDisk: ...
+
+
+@overload
+def open_disk(
+    path: str | os.PathLike[str],
+    *,
+    read_only: bool = False,
+    backend: Backend = "auto",
+    port: CompletionPort | None = None,
+) -> Disk: ...
 
 
 def open_disk(

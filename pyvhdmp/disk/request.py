@@ -28,6 +28,7 @@ from pyvhdmp.completion import KernelCall
 from pyvhdmp.disk.direction import Direction
 from pyvhdmp.disk.plan import Part
 from pyvhdmp.futures import IoFuture
+from pyvhdmp.overlapped import OverlappedFile
 
 __all__ = ["PARTS_IN_FLIGHT", "Request"]
 
@@ -57,7 +58,7 @@ class Request(Generic[T]):
         flush: bool = False,
     ) -> None:
         self.future: IoFuture[T] = IoFuture(self.cancel)
-        self.file = direction.file
+        self.file: OverlappedFile = direction.file
         self.direction = direction
         self.offset = offset
         self._transferred = 0
@@ -197,7 +198,7 @@ class _PartOperation(KernelCall):
     """One part: directly in the caller's pages, or through a bounce block."""
 
     def __init__(self, request: Request[T], part: Part) -> None:
-        self.file = request.file
+        self.file: OverlappedFile = request.file
         self._request: Request[T] = request
         self._part = part
         self._block: Block | None = None
@@ -234,7 +235,7 @@ class _PartOperation(KernelCall):
     def _use(self, block: Block) -> None:
         self._block = block
         if self._request.stopped:
-            self.begun = True
+            self.begun: bool = True
             self._end(CancelledError(), 0)
             return
         if self._request.direction.is_write:

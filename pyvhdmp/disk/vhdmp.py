@@ -23,7 +23,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 
 from pyvhdmp import files
 from pyvhdmp._win32 import constants, current
@@ -60,7 +60,7 @@ class VhdmpDisk(Disk):
     to the host where the disk takes SCSI's UNMAP, and is checked and ignored where not.
     """
 
-    disk_type: ClassVar[str] = "vhdmp"
+    disk_type: str = "vhdmp"
 
     def __init__(
         self,

@@ -49,7 +49,7 @@ class Clock:
     """Simulated time in nanoseconds, and what is to happen when."""
 
     def __init__(self) -> None:
-        self.now = 0
+        self.now: int = 0
         self._events: list[tuple[int, int, Event]] = []
         self._numbers = itertools.count()
 

@@ -43,17 +43,24 @@ _FAILURE_OF: Final = {
 }
 
 if sys.platform == "win32":
-    set_last_error = ctypes.set_last_error
-    """Set the code that the caller of this substitute will see as the last error."""
+    _set_last_error = ctypes.set_last_error
 
     def _convention(*prototype: CType) -> Callable[[Callable[..., int]], Callable[..., int]]:
         return ctypes.WINFUNCTYPE(*prototype, use_last_error=True)
 
 else:
-    set_last_error = ctypes.set_errno
+    _set_last_error = ctypes.set_errno
 
     def _convention(*prototype: CType) -> Callable[[Callable[..., int]], Callable[..., int]]:
         return ctypes.CFUNCTYPE(*prototype, use_errno=True)
+
+
+def set_last_error(value: int, /) -> int:
+    """Set the code that the caller of this substitute will see as the last error.
+
+    Return the one before. To be called last. Source: SetLastError, errhandlingapi.h.
+    """
+    return _set_last_error(value)
 
 
 def failure_of(dll: str, name: str) -> int:

@@ -89,8 +89,8 @@ class Draws:
         self.latency = latency
         self._requests = random.Random(f"{seed} requests")
         self._flushes = random.Random(f"{seed} flushes")
-        self.power_cuts = random.Random(f"{seed} power cuts")
-        self.operations = random.Random(f"{seed} operations")
+        self.power_cuts: random.Random = random.Random(f"{seed} power cuts")
+        self.operations: random.Random = random.Random(f"{seed} operations")
         self._clock = random.Random(f"{seed} clock")
 
     def request(self) -> Draw:

@@ -187,12 +187,12 @@ class IoManager:
 
     def __init__(self, kernel: Kernel, *, depth: int) -> None:
         self.kernel = kernel
-        self.queue = _Queue(self, depth)
-        self.operations = 0
-        self.faults_injected = 0
+        self.queue: _Queue = _Queue(self, depth)
+        self.operations: int = 0
+        self.faults_injected: int = 0
         self.is_off = False
         """Whether the power is off."""
-        self.fails_later = 0
+        self.fails_later: int = 0
         """A code that the next request is to be completed with."""
 
     # -- From the call ------------------------------------------------------------

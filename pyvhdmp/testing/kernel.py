@@ -90,10 +90,10 @@ class FileObject:
         """The files that sharing is a matter of."""
         self.reads = reads
         """Files that it reads beside them, as a differencing disk does its parents'."""
-        self.can_read = bool(access & constants.GENERIC_READ)
-        self.can_write = bool(access & constants.GENERIC_WRITE)
-        self.is_overlapped = bool(flags & constants.FILE_FLAG_OVERLAPPED)
-        self.is_unbuffered = bool(flags & constants.FILE_FLAG_NO_BUFFERING)
+        self.can_read: bool = bool(access & constants.GENERIC_READ)
+        self.can_write: bool = bool(access & constants.GENERIC_WRITE)
+        self.is_overlapped: bool = bool(flags & constants.FILE_FLAG_OVERLAPPED)
+        self.is_unbuffered: bool = bool(flags & constants.FILE_FLAG_NO_BUFFERING)
         self.port: Port | None = None
         self.key = 0
         self.requests: list[Request] = []
@@ -127,7 +127,7 @@ class Kernel(Scheduler):
     def __init__(self, draws: Draws, *, trace_length: int) -> None:
         super().__init__(draws.slack)
         self.draws = draws
-        self.owners = Owners()
+        self.owners: Owners = Owners()
         self.trace: deque[str] = deque(maxlen=trace_length)
         self.violations: list[str] = []
         self.held: list[FileObject] = []

@@ -115,12 +115,12 @@ class Owned:
         overlapped: Run,
         segments: Run | None,
     ) -> None:
-        self.name = name
-        self.inputs = inputs
-        self.outputs = outputs
-        self.overlapped = overlapped
-        self.segments = segments
-        self.is_shared = False
+        self.name: str = name
+        self.inputs: list[Run] = inputs
+        self.outputs: list[Run] = outputs
+        self.overlapped: Run = overlapped
+        self.segments: Run | None = segments
+        self.is_shared: bool = False
         self._checksum = 0
 
     @property

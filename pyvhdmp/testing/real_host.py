@@ -57,7 +57,7 @@ class RealHost:
         self._open: dict[int, OpenImage] = {}
         self._kept: list[OpenImage] = []
         self._done: set[tuple[int, int]] = set()
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
 
     def tail(self, path: str, length: int = TRAILER_SIZE) -> tuple[bytes, int]:
         """Return the last bytes of a file, and its size."""
@@ -339,7 +339,7 @@ def simulated_virtdisk(*, elevated: bool = True, seed: int = 0) -> Iterator[None
 
     Fixed and dynamic disks can be created, opened, attached raw and queried; their
     payload is a real file, and a real handle reads and writes it. `elevated`: whether
-    the process may attach disks. Needs Windows.
+    the process may attach disks. Raises `RuntimeError` where there is no Windows.
     """
     windows = _win32.current()
     host = RealHost(windows.kernel32, windows.get_last_error)

@@ -70,7 +70,7 @@ class Scheduler:
 
     def __init__(self, slack: Callable[[], int]) -> None:
         self.slack = slack
-        self.clock = Clock()
+        self.clock: Clock = Clock()
         self.ports: list[Port] = []
         self._waits: list[_Wait] = []
         self._changed = threading.Condition(threading.RLock())

@@ -100,7 +100,10 @@ class SimulatedFiles(MutableMapping[str, bytes]):
         return sum(1 for _ in self)
 
     def make_sparse(self, path: str, size: int) -> None:
-        """Put in a file of zeros, which takes no memory."""
+        """Put in a file of `size` bytes of zeros, which takes no memory.
+
+        Raises `ValueError` if there is one of that path, and it is open.
+        """
         size = whole_number(size, "size")
         with self._kernel.entered():
             self._check_closed(path)
@@ -119,7 +122,10 @@ class SimulatedFiles(MutableMapping[str, bytes]):
         return self._volume.is_folder(path)
 
     def set_read_only(self, path: str, read_only: bool = True) -> None:
-        """Set the attribute that keeps a file from being written."""
+        """Set the attribute that keeps a file from being written.
+
+        Raises `KeyError` if there is no such file.
+        """
         with self._kernel.entered():
             file = self._volume.find(path)
             if file is None:
@@ -160,7 +166,7 @@ class SimulatedWindows:
         elevated: bool = True,
         trace_length: int = 100_000,
     ) -> None:
-        self.seed = whole_number(seed, "seed")
+        self.seed: int = whole_number(seed, "seed")
         low, high = _nanoseconds(latency)
         if faults is not None:
             instance(faults, Faults, "faults")
@@ -175,8 +181,8 @@ class SimulatedWindows:
         self._board = SwitchBoard(self._kernel, self._io)
         self._stack = ExitStack()
         self.vhdmp = vhdmp
-        self.files = SimulatedFiles(self._kernel, self._volume)
-        self.power_cuts = 0
+        self.files: SimulatedFiles = SimulatedFiles(self._kernel, self._volume)
+        self.power_cuts: int = 0
         host = VolumeHost(self._kernel, self._io, self._volume)
         functions = {
             "kernel32": SimulatedKernel32(
@@ -354,7 +360,7 @@ class SimulatedWindows:
         What is in flight fails, and what is open can only be closed. With `restart` the
         files can be opened anew at once; without it nothing works until `restart()`.
         `after`: not now, but at the so-manieth call from now on that opens, creates, reads,
-        writes, flushes, resizes, renames or deletes.
+        writes, flushes, resizes, renames or deletes. Raises `ValueError` if it is negative.
         """
         if whole_number(after, "after") < 0:
             raise ValueError(f"after must not be negative, and is {after}")

@@ -56,17 +56,17 @@ class Marker:
     """How much had been written to a file when a flush of it began."""
 
     def __init__(self, file: File) -> None:
-        self.writes = list(file.unflushed)
+        self.writes: list[Write] = list(file.unflushed)
 
 
 class File:
     """A file: what programs see of it, and what is on the medium."""
 
     def __init__(self) -> None:
-        self.content = Store()
-        self.size = 0
+        self.content: Store = Store()
+        self.size: int = 0
         self.is_read_only = False
-        self.medium = Store()
+        self.medium: Store = Store()
         self.medium_size = 0
         self.unflushed: list[Write] = []
         """What is in the cache, oldest first."""

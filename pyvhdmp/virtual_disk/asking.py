@@ -21,7 +21,11 @@ class Asking(Opening):
 
     @property
     def info(self) -> VirtualDiskInfo:
-        """What the disk is at this moment: each access asks GetVirtualDiskInformation."""
+        """What the disk is at this moment.
+
+        Each access asks GetVirtualDiskInformation. Raises its `OSError`, and `InvalidInputError`
+        for a disk of a format that has no name here.
+        """
         with self._lock:
             return questions.describe(self._windows, self.handle, self._path)
 
@@ -30,7 +34,7 @@ class Asking(Opening):
         """The path of the parent of a differencing disk, None for any other disk.
 
         Raises `FileNotFoundError` for a missing one, which names the place where it is looked
-        for, and in a note all of them.
+        for, and in a note all of them; else the `OSError` of GetVirtualDiskInformation.
         """
         with self._lock:
             found, places = questions.parent_location(self._windows, self.handle, self._path)
@@ -48,7 +52,8 @@ class Asking(Opening):
 
         The first has the `path` that the disk was opened by, the others the whole paths that
         Windows knows them by. Each is opened for that, only to ask. A parent that is missing
-        ends the chain with a disk that has `parent_candidates`.
+        ends the chain with a disk that has `parent_candidates`. Raises as `info` does, and for
+        a parent as `open` does.
         """
         chain = [self.info]
         while (parent := chain[-1].parent_path) is not None:
@@ -57,42 +62,67 @@ class Asking(Opening):
 
     @property
     def parent_id(self) -> uuid.UUID:
-        """The identity that a differencing disk wants its parent to have."""
+        """The identity that a differencing disk wants its parent to have.
+
+        Raises the `OSError` of GetVirtualDiskInformation.
+        """
         return self._ask(QUESTION.PARENT_IDENTIFIER).ParentIdentifier.uuid()
 
     @property
     def parent_timestamp(self) -> int:
-        """When the parent was last changed, as the differencing disk noted it; 0 in a VHDX."""
+        """When the parent was last changed, as the differencing disk noted it; 0 in a VHDX.
+
+        In seconds since the beginning of the year 2000, UTC, as a VHD has it. Raises the
+        `OSError` of GetVirtualDiskInformation.
+        """
         return self._ask(QUESTION.PARENT_TIMESTAMP).ParentTimestamp
 
     @property
     def identifier(self) -> uuid.UUID:
-        """What a child knows this disk by. In a VHD that is its `disk_id`, too."""
+        """What a child knows this disk by. In a VHD that is its `disk_id`, too.
+
+        Raises the `OSError` of GetVirtualDiskInformation.
+        """
         return self._ask(QUESTION.IDENTIFIER).Identifier.uuid()
 
     @property
     def is_4k_aligned(self) -> bool:
-        """Whether the file's blocks lie at multiples of 4 KiB."""
+        """Whether the file's blocks lie at multiples of 4 KiB.
+
+        Raises the `OSError` of GetVirtualDiskInformation.
+        """
         return bool(self._ask(QUESTION.IS_4K_ALIGNED).Is4kAligned)
 
     @property
     def is_loaded(self) -> bool:
-        """Whether the disk is in use: attached, or open for more than questions."""
+        """Whether the disk is in use: attached, or open for more than questions.
+
+        Raises the `OSError` of GetVirtualDiskInformation.
+        """
         return bool(self._ask(QUESTION.IS_LOADED).IsLoaded)
 
     @property
     def fragmentation(self) -> int:
-        """How far, in percent, its blocks lie in another order than its sectors."""
+        """How far, in percent, its blocks lie in another order than its sectors.
+
+        Raises the `OSError` of GetVirtualDiskInformation.
+        """
         return self._ask(QUESTION.FRAGMENTATION).FragmentationPercentage
 
     @property
     def smallest_safe_size(self) -> int:
-        """The size, in bytes, that its partitions need: what it can be resized to safely."""
+        """The size, in bytes, that its partitions need: what it can be resized to safely.
+
+        Raises the `OSError` of GetVirtualDiskInformation.
+        """
         return self._ask(QUESTION.SMALLEST_SAFE_VIRTUAL_SIZE).SmallestSafeVirtualSize
 
     @property
     def physical_disk(self) -> PhysicalDisk:
-        """The disk that it is while it is attached."""
+        """The disk that it is while it is attached.
+
+        Raises the `OSError` of GetVirtualDiskInformation.
+        """
         answer = self._ask(QUESTION.PHYSICAL_DISK).PhysicalDisk
         return PhysicalDisk(
             answer.LogicalSectorSize, answer.PhysicalSectorSize, bool(answer.IsRemote)

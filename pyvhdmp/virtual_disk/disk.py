@@ -24,6 +24,8 @@ class VirtualDisk(Attaching, Maintenance, Tracking, Snapshots):
     All methods can be called from any thread. A method that fails raises the `OSError` of the
     virtdisk.h function it is named for, with `winerror` and `filename`, and in its notes what
     is known to help. Sizes are in bytes. Paths may be relative, and of any length.
+
+    Source: https://learn.microsoft.com/windows/win32/api/virtdisk/
     """
 
     def raw_scsi(self, cdb: bytes, *, data: bytes = b"", length: int = 0) -> ScsiResponse:

@@ -53,7 +53,10 @@ class Maintenance(Asking):
         return self._begin("ResizeVirtualDisk", flags, parameters)
 
     def resize_to_smallest(self) -> Operation[None]:
-        """Make the disk as small as its partitions allow: `smallest_safe_size`."""
+        """Make the disk as small as its partitions allow: `smallest_safe_size`.
+
+        Raises the `OSError` of ResizeVirtualDisk, and so does the operation.
+        """
         parameters = structures.RESIZE_VIRTUAL_DISK_PARAMETERS(
             Version=enums.RESIZE_VIRTUAL_DISK_VERSION.VERSION_1
         )

@@ -197,7 +197,8 @@ class Opening(DiskHandle):
     ) -> Operation[Self]:
         """Begin what `create_fixed` does. The operation's result is the disk, open.
 
-        If it fails or is cancelled, the file is deleted.
+        If it fails or is cancelled, the file is deleted. Raises as `create_fixed` does: what
+        CreateVirtualDisk refuses at once here, and the rest by the operation.
         """
         name = files.checked_path(path)
         parameters = formats.create_parameters(name, disk_id)
@@ -295,7 +296,11 @@ class Opening(DiskHandle):
         disk_id: uuid.UUID | None = None,
         flags: int = 0,
     ) -> Operation[Self]:
-        """Begin what `create_from` does. The operation's result is the disk, open."""
+        """Begin what `create_from` does. The operation's result is the disk, open.
+
+        Raises as `create_from` does: what CreateVirtualDisk refuses at once here, and the
+        rest by the operation.
+        """
         name, source_name = files.checked_path(path), files.checked_path(source)
         parameters = formats.create_parameters(name, disk_id)
         if instance(disk_type, VirtualDiskType, "disk_type") is VirtualDiskType.DIFFERENCING:

@@ -160,7 +160,10 @@ class Operation(IoFuture[T]):
     # -- For VirtualDisk ------------------------------------------------------
 
     def start(self) -> Operation[T]:
-        """Begin; return this operation. Raises what Windows refuses it with at once."""
+        """Begin; return this operation.
+
+        Raises what Windows refuses it with at once, and the `OSError` of CreateEventW.
+        """
         try:
             event = self._windows.kernel32.CreateEventW(0, 1, 0, 0)
             if event == 0:
@@ -227,7 +230,10 @@ class Operation(IoFuture[T]):
         raise error
 
     def drop_result(self) -> None:
-        """Close the result, if there is one that wants it: nobody will have it."""
+        """Close the result, if there is one that wants it: nobody will have it.
+
+        For an operation that is over. Raises what closing it does.
+        """
         if self._drop is not None and not self.cancelled() and self.exception() is None:
             self._drop(self.result())
 

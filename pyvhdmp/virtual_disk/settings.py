@@ -43,8 +43,10 @@ class Settings(Asking):
         self._set(setting, os.fspath(path))
 
     def set_parent_locator(self, path: str | os.PathLike[str], linkage_id: uuid.UUID) -> None:
-        """Write both into a differencing VHDX, unchecked: where its parent is, and which id
-        it has to have."""
+        """Say where the parent of a differencing VHDX is, and which id it has to have, unchecked.
+
+        Raises the `OSError` of SetVirtualDiskInformation.
+        """
         setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.PARENT_LOCATOR)
         setting.ParentLocator.LinkageId = guid(linkage_id, "linkage_id")
         setting.ParentLocator.ParentFilePath = files.checked_path(path)
@@ -74,7 +76,10 @@ class Settings(Asking):
         self._set(setting)
 
     def set_physical_sector_size(self, size: int) -> None:
-        """Set what the disk calls its physical sectors, 512 or 4096 bytes; in a VHDX only."""
+        """Set what the disk calls its physical sectors, 512 or 4096 bytes; in a VHDX only.
+
+        Raises `InvalidInputError`, and the `OSError` of SetVirtualDiskInformation.
+        """
         if whole_number(size, "size") not in (512, 4096):
             raise InvalidInputError.because(f"size must be 512 or 4096, not {size}", self._path)
         setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.PHYSICAL_SECTOR_SIZE)

@@ -100,7 +100,10 @@ class Snapshots(DiskHandle):
         )
 
     def forget_snapshot(self, snapshot_id: uuid.UUID) -> None:
-        """Take a snapshot out of a VHD set, its file untouched. Raises as above."""
+        """Take a snapshot out of a VHD set, its file untouched.
+
+        Raises `InvalidInputError`, and the `OSError` of ModifyVhdSet.
+        """
         parameters = structures.MODIFY_VHDSET_PARAMETERS(
             Version=enums.MODIFY_VHDSET_VERSION.REMOVE_SNAPSHOT
         )
@@ -108,7 +111,10 @@ class Snapshots(DiskHandle):
         self._change_set("ModifyVhdSet", parameters, enums.MODIFY_VHDSET_FLAG.NONE)
 
     def set_default_snapshot_path(self, path: str | os.PathLike[str]) -> None:
-        """Say which file a VHD set's current content is in. Raises as above."""
+        """Say which file a VHD set's current content is in.
+
+        Raises `InvalidInputError`, and the `OSError` of ModifyVhdSet.
+        """
         parameters = structures.MODIFY_VHDSET_PARAMETERS(
             Version=enums.MODIFY_VHDSET_VERSION.DEFAULT_SNAPSHOT_PATH
         )

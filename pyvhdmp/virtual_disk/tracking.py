@@ -22,7 +22,10 @@ class Tracking(Settings):
 
     @property
     def change_tracking(self) -> ChangeTracking:
-        """Whether the disk notes its changes, and since when; in a VHDX only."""
+        """Whether the disk notes its changes, and since when; in a VHDX only.
+
+        Raises the `OSError` of GetVirtualDiskInformation.
+        """
         with self._lock:
             return ChangeTracking(
                 *questions.change_tracking(self._windows, self.handle, self._path)

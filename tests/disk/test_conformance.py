@@ -8,7 +8,7 @@ from concurrent.futures import Future
 import pytest
 
 from pyvhdmp import Disk, IllegalBlockError
-from tests.disk.kinds import SECTORS, make
+from tests.disk.kinds import SECTORS, made
 from tests.support.files import FilePath
 
 pytestmark = pytest.mark.usefixtures("machine")
@@ -71,8 +71,8 @@ LEGAL = {
 
 
 @pytest.fixture
-def disk(kind: str, tmp_path: FilePath) -> Iterator[Disk]:
-    with make(kind, tmp_path) as disk:
+def disk(kind_or_slice: str, tmp_path: FilePath) -> Iterator[Disk]:
+    with made(kind_or_slice, tmp_path) as disk:
         yield disk
 
 

@@ -35,7 +35,7 @@ from pyvhdmp.buffers import PAGE_SIZE, Block
 from pyvhdmp.disk.plan import MAX_PART, Run
 from pyvhdmp.slots import Slot
 from pyvhdmp.testing import set_last_error, substituted
-from tests.disk.kinds import IMAGES, SECTORS, SIZE, make, make_file
+from tests.disk.kinds import IMAGES, SECTORS, SIZE, made, make, make_file
 from tests.support import windows
 from tests.support.files import FilePath, make_zeros
 from tests.support.pages import pages_apart
@@ -56,8 +56,8 @@ def port() -> Iterator[CompletionPort]:
 
 
 @pytest.fixture
-def disk(kind: str, tmp_path: FilePath, port: CompletionPort) -> Iterator[Disk]:
-    with make(kind, tmp_path, port=port) as disk:
+def disk(kind_or_slice: str, tmp_path: FilePath, port: CompletionPort) -> Iterator[Disk]:
+    with made(kind_or_slice, tmp_path, port=port) as disk:
         yield disk
 
 
@@ -154,17 +154,18 @@ def test_rule_12_eight_threads_use_one_disk(disk: Disk) -> None:
     assert errors == []
 
 
-def test_what_a_disk_is(disk: Disk, kind: str) -> None:
+def test_what_a_disk_is(disk: Disk, kind_or_slice: str) -> None:
+    *slices, kind = kind_or_slice.split(" of ")
     assert disk.disk_type == kind
     physical = 4096 if kind == "vhdmp" else 512
     assert (disk.sector_size, disk.physical_sector_size) == (512, physical)
     assert (disk.sector_count, disk.size) == (SECTORS, SIZE)
-    assert (disk.disk_id is None) == (kind == "raw")
+    assert (disk.disk_id is None) == (kind == "raw" or bool(slices))
     assert not disk.is_read_only
     assert disk.is_fua_respected
     assert not disk.closed
     assert repr(disk).startswith(f"<{type(disk).__name__} ")
-    assert f"{SIZE} bytes>" in repr(disk)
+    assert (f"{SECTORS} sectors" if slices else f"{SIZE} bytes>") in repr(disk)
     disk.close()
     assert "closed" in repr(disk)
 

@@ -270,7 +270,7 @@ def test_nothing_leaks_whichever_step_fails(
 ) -> None:
     driver.fails[function] = constants.ERROR_SHARING_VIOLATION
     with pytest.raises(PermissionError) as caught:
-        open_disk("a.vhdx", backend=backend, port=port)  # type: ignore[arg-type]  # a str here
+        open_disk("a.vhdx", backend=backend, port=port)  # type: ignore[call-overload]  # a str here
     assert windows.winerror(caught.value) == constants.ERROR_SHARING_VIOLATION
     assert len(driver.handles) == 1  # the port's
 
