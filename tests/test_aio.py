@@ -23,19 +23,17 @@ from pyvhdmp import (
     IllegalBlockError,
     InvalidInputError,
     MediumError,
-    OverlappedFile,
     PageBuffer,
     ReadOnlyError,
-    UnmapBehavior,
     open_disk,
 )
 from pyvhdmp.aio import AsyncDisk
 from pyvhdmp.buffers import PAGE_SIZE
-from pyvhdmp.disk import RawDisk
 from pyvhdmp.testing import SimulatedWindows, substituted
-from tests.disk.kinds import SECTORS, SIZE, make, make_file
+from tests.disk.kinds import SECTORS, make, make_file
 from tests.support import windows
 from tests.support.files import FilePath
+from tests.support.pipe_disk import SECTOR, PipeDisk
 
 if TYPE_CHECKING:
     from typing import assert_type
@@ -45,54 +43,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("machine")
 
 SECONDS = 60
-SECTOR = 512
-
-
-@pytest.fixture
-def port() -> Iterator[CompletionPort]:
-    with CompletionPort() as port:
-        yield port
-        assert port.strays == 0
-        assert port.in_flight == 0
-    assert port.slots.free == port.slots.total
 
 
 @pytest.fixture
 def path(tmp_path: FilePath) -> FilePath:
     return make_file("raw", tmp_path)
-
-
-class PipeDisk:
-    """A disk over a pipe, whose reads pend until `feed` gives them their sectors."""
-
-    def __init__(self, port: CompletionPort) -> None:
-        server, client = windows.pipe_handles()
-        self._writer = OverlappedFile(client, port=port)
-        self.disk = RawDisk(
-            OverlappedFile(server, port=port),
-            path="pipe",
-            size=SIZE,
-            sector_size=SECTOR,
-            physical_sector_size=SECTOR,
-            disk_id=None,
-            read_only=False,
-            scatter=False,
-            unmap_behavior=UnmapBehavior.IGNORED,
-        )
-
-    def feed(self, sectors: int = 1) -> None:
-        for _ in range(sectors):
-            self._writer.write_at(b"\x77" * SECTOR, 0).result(SECONDS)
-
-    def close(self) -> None:
-        self.disk.close(cancel=True)
-        self._writer.close(cancel=True)
-
-
-@pytest.fixture
-def pipe(port: CompletionPort) -> Iterator[PipeDisk]:
-    with contextlib.closing(PipeDisk(port)) as pipe:
-        yield pipe
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -1,0 +1,41 @@
+"""A disk over a pipe: its reads pend until they are fed, which those of files do not on Wine."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyvhdmp import CompletionPort, OverlappedFile, UnmapBehavior
+from pyvhdmp.disk import RawDisk
+from tests.support import windows
+
+SECTOR: Final = 512
+SECTORS: Final = 6144
+
+_SECONDS: Final = 60
+
+
+class PipeDisk:
+    """A disk over a pipe, whose reads pend until `feed` gives them their sectors."""
+
+    def __init__(self, port: CompletionPort) -> None:
+        server, client = windows.pipe_handles()
+        self._writer = OverlappedFile(client, port=port)
+        self.disk = RawDisk(
+            OverlappedFile(server, port=port),
+            path="pipe",
+            size=SECTORS * SECTOR,
+            sector_size=SECTOR,
+            physical_sector_size=SECTOR,
+            disk_id=None,
+            read_only=False,
+            scatter=False,
+            unmap_behavior=UnmapBehavior.IGNORED,
+        )
+
+    def feed(self, sectors: int = 1) -> None:
+        for _ in range(sectors):
+            self._writer.write_at(b"\x77" * SECTOR, 0).result(_SECONDS)
+
+    def close(self) -> None:
+        self.disk.close(cancel=True)
+        self._writer.close(cancel=True)
