@@ -16,6 +16,7 @@ Rules:
    there is room for, and where there is no room at all it fails with ENOSPC. It never writes
    nothing and says so, upon which `io.BufferedWriter` would try for ever.
 4. Ctrl+C lets the caller go when the kernel has let go of the caller's memory, not before.
+   Nor does who waits for another thread's call hinder it: see `_Lock`.
 5. Nobody waits in a finalizer. A disk that is left open says so itself.
 """
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["BlockingDisk"]
 
 _MAX_OFFSET: Final = (1 << 63) - 1
+_SLICE_SECONDS: Final = 0.1
 
 
 class BlockingDisk(io.RawIOBase):
@@ -80,7 +82,7 @@ class BlockingDisk(io.RawIOBase):
         edges = memoryview(PageBuffer(2 * PAGE_SIZE))
         self._head = edges[: disk.sector_size]
         self._tail = edges[PAGE_SIZE:][: disk.sector_size]
-        self._lock = threading.RLock()  # a finalizer may come back in
+        self._lock = _Lock()
 
     @classmethod
     def open(
@@ -288,3 +290,25 @@ class BlockingDisk(io.RawIOBase):
                     future.cancel()
                     wait([future])
             raise
+
+
+class _Lock:
+    """A lock that lets Ctrl+C through while it is waited for, which others do not on Windows.
+
+    The thread that holds it can take it again, as a finalizer may come back in.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._released = threading.Condition()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            with self._released:  # nobody can say so between the look and the wait
+                while not self._lock.acquire(blocking=False):
+                    self._released.wait(_SLICE_SECONDS)
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        with self._released:
+            self._released.notify()
