@@ -232,6 +232,7 @@ def test_a_write_that_reaches_past_the_end_is_cut_short_there(file: BlockingDisk
     assert content(file.disk)[-101:] == b"\0" + b"\x11" * 100
 
 
+@pytest.mark.parametrize("machine", ["simulated"], indirect=True)  # which can resize an open one
 def test_a_disk_that_has_grown_goes_on_further(
     tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -534,24 +535,34 @@ def _close_when_busy(disk: Disk) -> None:
     disk.close(cancel=True)
 
 
+def is_in_file(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_globals["__name__"] != BlockingDisk.__module__:
+        frame = frame.f_back
+    return frame is not None
+
+
 class CtrlC:
-    """Ctrl+C in the main thread, as often as wanted, but not inside of a simulated kernel."""
+    """Ctrl+C in a call of the file by the main thread, from another one that runs `press`.
 
-    def __init__(self) -> None:
+    It is raised `times` at the most, and not inside of a simulated kernel, where none would come.
+    """
+
+    def __init__(self, press: Callable[[CtrlC], object], *, times: int = 1) -> None:
         self.raised = 0
-        self._armed = False
+        self._times = times
+        self._thread = threading.Thread(target=press, args=[self])
 
-    def __enter__(self) -> CtrlC:
+    def __enter__(self) -> None:
         self._before = signal.signal(signal.SIGINT, self._handle)
-        self._armed = True
-        return self
+        self._thread.start()
 
     def __exit__(self, *_: object) -> None:
-        self._armed = False
+        self._times = 0
+        self._thread.join()
         signal.signal(signal.SIGINT, self._before)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._armed and not windows.is_in_simulation(frame):
+        if self.raised < self._times and is_in_file(frame) and not windows.is_in_simulation(frame):
             self.raised += 1
             raise KeyboardInterrupt
 
@@ -565,36 +576,30 @@ class CtrlC:
 
         windows.wait_until(press)
 
+    def when_busy(self, pipe: PipeDisk) -> None:
+        """Press it as soon as a request is in flight."""
+        windows.wait_until(lambda: pipe.disk.port.in_flight == 1)
+        self.until(lambda: self.raised > 0)
+
 
 def test_ctrl_c_cancels_the_request_and_gives_the_buffer_back(pipe: PipeDisk) -> None:
     file, buffer = BlockingDisk(pipe.disk), bytearray(3 * SECTOR)
-    ctrl_c = CtrlC()
-
-    def press() -> None:
-        windows.wait_until(lambda: pipe.disk.port.in_flight == 1)
-        ctrl_c.until(lambda: ctrl_c.raised > 0)
-
-    pressing = threading.Thread(target=press)
-    pressing.start()
-    with ctrl_c, pytest.raises(KeyboardInterrupt):
+    with CtrlC(lambda ctrl_c: ctrl_c.when_busy(pipe)), pytest.raises(KeyboardInterrupt):
         file.readinto(buffer)
-    pressing.join()
     assert pipe.disk.port.in_flight == 0
     buffer.append(1)
     assert file.tell() == 0
 
 
 def test_ctrl_c_ends_the_wait_for_another_thread(pipe: PipeDisk) -> None:
-    file, ctrl_c = BlockingDisk(pipe.disk), CtrlC()
+    file = BlockingDisk(pipe.disk)
     found: list[bytes] = []
     reading = threading.Thread(target=lambda: found.append(file.read(10)))
     reading.start()
     windows.wait_until(lambda: pipe.disk.port.in_flight == 1)
-    pressing = threading.Thread(target=ctrl_c.until, args=[lambda: ctrl_c.raised > 0])
-    pressing.start()
-    with ctrl_c, pytest.raises(KeyboardInterrupt):
+    with CtrlC(lambda ctrl_c: ctrl_c.when_busy(pipe)), pytest.raises(KeyboardInterrupt):
         file.read(10)
-    pressing.join()
+    assert pipe.disk.port.in_flight == 1
     pipe.feed()
     reading.join()
     assert found == [b"\x77" * 10]
@@ -604,13 +609,13 @@ def test_ctrl_c_ends_the_wait_for_another_thread(pipe: PipeDisk) -> None:
 def test_ctrl_c_waits_for_the_kernel_however_often_it_is_pressed() -> None:
     asked: list[int] = []
     held: list[bool] = []
-    ctrl_c, buffer = CtrlC(), bytearray(SECTOR)
+    buffer = bytearray(SECTOR)
 
     def ask(_: int, overlapped: int) -> int:
         asked.append(overlapped)  # and it is too late: the request goes on
         return 1
 
-    def press(pipe: PipeDisk) -> None:
+    def press(ctrl_c: CtrlC) -> None:
         windows.wait_until(lambda: pipe.disk.port.in_flight == 1)
         ctrl_c.until(lambda: bool(asked))
         for _ in range(3):
@@ -624,11 +629,8 @@ def test_ctrl_c_waits_for_the_kernel_however_often_it_is_pressed() -> None:
     with substituted(kernel32={"CancelIoEx": ask}), CompletionPort() as other:
         pipe = PipeDisk(other)
         file = BlockingDisk(pipe.disk)
-        pressing = threading.Thread(target=press, args=[pipe])
-        pressing.start()
-        with ctrl_c, pytest.raises(KeyboardInterrupt):
+        with CtrlC(press, times=1000), pytest.raises(KeyboardInterrupt):
             file.readinto(buffer)
-        pressing.join()
         assert held
         buffer.append(1)
         assert buffer == b"\x77" * SECTOR + b"\x01"
