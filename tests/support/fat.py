@@ -71,8 +71,11 @@ def list_files(file: BlockingDisk, offset: int = 0) -> list[str]:
     return names
 
 
-def judge(partition: Path, files: Mapping[str, bytes], copies: Path) -> None:
-    """Have dosfstools check a FAT file system, and mtools list it and copy its files out."""
+def judge(partition: Path, files: Mapping[str, bytes], copies: Path) -> str:
+    """Have dosfstools check a FAT file system, and mtools list it and copy its files out.
+
+    Return what dosfstools has to say.
+    """
     checked = subprocess.run(["fsck.fat", "-n", "-v", partition], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     # mtools wants disks to have heads and tracks, unless it is asked not to.
@@ -94,3 +97,4 @@ def judge(partition: Path, files: Mapping[str, bytes], copies: Path) -> None:
     )
     for name, data in files.items():
         assert (copies / name).read_bytes() == data
+    return checked.stdout
