@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import gpt_image.disk
+import gpt_image.partition
 import pytest
 from dissect.fat.fat import FATFS
 from dissect.hypervisor.disk.vhd import VHD
@@ -77,12 +78,15 @@ def test_partitions_are_made_and_one_is_filled(
     def opened(path: Path, mode: str) -> BlockingDisk:
         return BlockingDisk(disk, close_disk=False)
 
-    monkeypatch.setattr(gpt_image.disk, "open", opened, raising=False)  # it takes paths only
+    for module in (gpt_image.disk, gpt_image.partition):  # which take paths only
+        monkeypatch.setattr(module, "open", opened, raising=False)
     kind = PartitionType.BASIC_DATA_PARTITION.value
     table = gpt_image.disk.Disk(os.fspath(tmp_path_factory.mktemp("gpt") / "disk"))
     table.create(disk.size)
     for name, size in [("first", MIB), ("data", 5 * MIB)]:
-        table.table.partitions.add(Partition(name, size, kind, alignment=2048))
+        partition = Partition(name, size, kind, alignment=2048)
+        table.table.partitions.add(partition)
+        partition.commit(table)
     table.commit()
 
     with BlockingDisk(disk) as file:
@@ -92,13 +96,13 @@ def test_partitions_are_made_and_one_is_filled(
         assert data.type == uuid.UUID(kind)
         make_file_system(disk, FILES, bits=12, size=data.size, offset=data.offset, buffer=4096)
         system = FATFS(data.open())
-        for name, content in FILES.items():
-            assert system.get(name).open().read() == content
+        for name, expected in FILES.items():
+            assert system.get(name).open().read() == expected
         file.seek(data.offset)
-        partition = file.read(data.size)
+        content = file.read(data.size)
         file.seek(0)
         assert [part.name for part in Volume(file).partitions] == ["first", "data"]
-    judge_here(partition, tmp_path_factory)
+    judge_here(content, tmp_path_factory)
 
 
 def test_an_image_is_read_through_the_disk_that_its_file_is(tmp_path: FilePath) -> None:
