@@ -9,7 +9,7 @@ To read the source, top down: `disk.base` (what a disk is), `disk.plan` and
 call becomes a finished future), `slots` and `buffers` (the memory it takes),
 `errors`, and at the bottom `_win32`. Beside them: `virtual_disk` (Windows' driver for
 virtual disks), `vhd` (a file format), `files` (files by name), and on top `copying`,
-`benchmark`, `aio` (disks for asyncio) and `cli`.
+`benchmark`, `aio` (disks for asyncio), `blocking` (disks as binary files) and `cli`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pyvhdmp import _startup as _startup  # first: see there
 # is first used. A type checker sees plain imports. (typing itself would be half of the cost.)
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyvhdmp.blocking import BlockingDisk
     from pyvhdmp.buffers import PageBuffer
     from pyvhdmp.completion import CompletionPort
     from pyvhdmp.disk import (
@@ -62,6 +63,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AlreadyDone",
     "Backend",
+    "BlockingDisk",
     "ChangeTracking",
     "ChangedRange",
     "CompletionPort",
@@ -96,6 +98,7 @@ __all__ = [
 
 if not TYPE_CHECKING:
     _HOMES = {
+        "blocking": "BlockingDisk",
         "buffers": "PageBuffer",
         "completion": "CompletionPort",
         "disk": (

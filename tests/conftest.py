@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import zlib
 from collections.abc import Iterator
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from pyvhdmp import CompletionPort
 from pyvhdmp.testing import SimulatedWindows
 from tests.support import windows
 from tests.support.files import FilePath, SimulatedPath
+from tests.support.pipe_disk import PipeDisk
 
 # The same examples each time, so that no change fails for what another one has done. To look
 # for what these do not show: pytest --hypothesis-profile=explore, now and then. There is no
@@ -54,3 +57,20 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> FilePath:
     folder = SimulatedPath(simulation.files, "C:\\tests")
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def port() -> Iterator[CompletionPort]:
+    """A completion port, on which nothing is left over in the end."""
+    with CompletionPort() as port:
+        yield port
+        assert port.strays == 0
+        assert port.in_flight == 0
+    assert port.slots.free == port.slots.total
+
+
+@pytest.fixture
+def pipe(port: CompletionPort) -> Iterator[PipeDisk]:
+    """A disk whose reads pend."""
+    with contextlib.closing(PipeDisk(port)) as pipe:
+        yield pipe

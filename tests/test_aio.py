@@ -33,7 +33,7 @@ from pyvhdmp.testing import SimulatedWindows, substituted
 from tests.disk.kinds import SECTORS, make, make_file
 from tests.support import windows
 from tests.support.files import FilePath
-from tests.support.pipes import PipeDisk
+from tests.support.pipe_disk import SECTOR, PipeDisk
 
 if TYPE_CHECKING:
     from typing import assert_type
@@ -43,27 +43,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("machine")
 
 SECONDS = 60
-SECTOR = 512
-
-
-@pytest.fixture
-def port() -> Iterator[CompletionPort]:
-    with CompletionPort() as port:
-        yield port
-        assert port.strays == 0
-        assert port.in_flight == 0
-    assert port.slots.free == port.slots.total
 
 
 @pytest.fixture
 def path(tmp_path: FilePath) -> FilePath:
     return make_file("raw", tmp_path)
-
-
-@pytest.fixture
-def pipe(port: CompletionPort) -> Iterator[PipeDisk]:
-    with contextlib.closing(PipeDisk(port)) as pipe:
-        yield pipe
 
 
 async def until(condition: Callable[[], bool]) -> None:

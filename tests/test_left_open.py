@@ -20,7 +20,7 @@ from pyvhdmp.aio import AsyncDisk
 from tests.disk.kinds import KINDS, kind, make, make_file
 from tests.support import windows
 from tests.support.files import FilePath
-from tests.support.pipes import PipeDisk
+from tests.support.pipe_disk import PipeDisk
 
 SECONDS = 60
 

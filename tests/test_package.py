@@ -24,7 +24,7 @@ MODULES = sorted(
 LAYERS = [
     ["__main__"],
     ["cli"],
-    ["copying", "benchmark", "aio"],
+    ["copying", "benchmark", "aio", "blocking"],
     ["pipeline", "replacing"],
     ["disk"],
     ["overlapped", "virtual_disk"],

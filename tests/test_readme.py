@@ -15,6 +15,7 @@ PRINTED = {
     "disk.read(4096": "b'\\xa5\\xa5\\xa5\\xa5'\n",
     "disk.read(2048": "b'\\xaa\\xaa\\xaa\\xaa'\n",
     "disk.blocks(": "1c538600\n",
+    "file_digest(": "d623c978\n",
     "child.chain": "['child.avhdx', 'C:\\\\base.vhdx']\n",
 }
 """What an example prints, by a part of it."""

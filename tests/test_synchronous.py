@@ -27,14 +27,6 @@ PAGES = 64
 
 
 @pytest.fixture
-def port() -> Iterator[CompletionPort]:
-    with CompletionPort() as port:
-        yield port
-        assert (port.strays, port.in_flight) == (0, 0)
-    assert port.slots.free == port.slots.total
-
-
-@pytest.fixture
 def reader(port: CompletionPort) -> Iterator[OverlappedFile]:
     """The end of a pipe that nobody has written to, so that a read pends."""
     server, client = windows.pipe_handles()

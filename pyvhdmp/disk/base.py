@@ -36,11 +36,12 @@ from pyvhdmp._win32.memory import Pins
 from pyvhdmp._win32.structures import FILE_ZERO_DATA_STRUCT
 from pyvhdmp.buffers import PAGE_SIZE, PageBuffer
 from pyvhdmp.completion import CompletionPort
-from pyvhdmp.disk.direct import DirectTransfer, direct_memory, transfer_and_wait
+from pyvhdmp.disk.direct import DirectTransfer, direct_memory
 from pyvhdmp.disk.direction import Counters, Direction
 from pyvhdmp.disk.plan import MAX_PART, plan
 from pyvhdmp.disk.request import Request
 from pyvhdmp.disk.resize import ResizeWaiter, ResizeWatch
+from pyvhdmp.disk.waited import transfer_and_wait
 from pyvhdmp.errors import IllegalBlockError, InvalidInputError, ReadOnlyError
 from pyvhdmp.futures import IoFuture, wait_to_the_end
 from pyvhdmp.overlapped import OverlappedFile, pin_buffers
@@ -194,7 +195,7 @@ class Disk:
             requests=sum(d.requests + d.waited_for for d in (reading, writing)),
             bytes_read=reading.transferred + reading.waited_for_transferred,
             bytes_written=writing.transferred + writing.waited_for_transferred,
-            bytes_bounced=reading.bounced + writing.bounced,
+            bytes_bounced=sum(d.bounced + d.waited_for_bounced for d in (reading, writing)),
         )
 
     # -- Requests -------------------------------------------------------------
@@ -407,16 +408,17 @@ class Disk:
         self._transfer_now(self._writing, buffers, sector)
 
     def _transfer_now(self, direction: Direction, buffers: list[Buffer], sector: int) -> None:
-        """Do in this thread what `_transfer` begins. What Ctrl+C ends is cancelled first."""
         pins = pin_buffers(buffers, writable=not direction.is_write)
         try:
             start = self._start_of(pins.length, sector)
-            memory = direct_memory(pins, scatter=False)
-            if isinstance(memory, int):
-                transfer_and_wait(direction, memory, pins.length, start)
+            if pins.length <= MAX_PART:
+                transfer_and_wait(direction, pins, start, self._sector_size)
                 return
         finally:
             pins.release()
+        # Many calls are carried out side by side, and finished by the completion thread.
+        if self._file.port.on_thread():
+            raise RuntimeError("a done-callback cannot wait for its own thread")
         wait_to_the_end(self._transfer(direction, buffers, sector, False, None))
 
     def _start_of(self, length: int, sector: int) -> int:

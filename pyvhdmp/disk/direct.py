@@ -19,9 +19,8 @@ from pyvhdmp.buffers import PAGE_SIZE
 from pyvhdmp.disk.direction import Direction
 from pyvhdmp.disk.plan import MAX_PART
 from pyvhdmp.overlapped import OverlappedFile, Transfer
-from pyvhdmp.synchronous import call_and_wait
 
-__all__ = ["DirectTransfer", "direct_memory", "transfer_and_wait"]
+__all__ = ["DirectTransfer", "direct_memory"]
 
 T = TypeVar("T")
 
@@ -115,17 +114,3 @@ class DirectTransfer(Transfer[T]):
                 self._make_result = None  # it refers to the buffers
         finally:
             self.file.finished(self)
-
-
-def transfer_and_wait(direction: Direction, memory: int, length: int, offset: int) -> None:
-    """Do one transfer of contiguous whole pages in the calling thread. Raises what went wrong."""
-    code, transferred, cancel_wanted = call_and_wait(
-        direction.file, direction.plain, memory, length, offset
-    )
-    direction.count_waited_for(transferred)
-    if code or transferred != length:
-        error = direction.error(
-            code, transferred, length, offset, paged=False, cancel_wanted=cancel_wanted
-        )
-        if error is not None:
-            raise error

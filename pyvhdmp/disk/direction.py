@@ -40,7 +40,7 @@ class Direction:
     """The calls for one direction, looked up when they are first made, and what comes of them.
 
     `requests`, `transferred` and `bounced` count those that are finished, and bytes;
-    `waited_for` and `waited_for_transferred` those whose thread waited for them.
+    those that begin with `waited_for` are of requests whose own thread waited for them.
     """
 
     def __init__(self, file: OverlappedFile, path: str, *, write: bool) -> None:
@@ -52,6 +52,7 @@ class Direction:
         self.bounced = 0
         self.waited_for: int = 0
         self.waited_for_transferred: int = 0
+        self.waited_for_bounced: int = 0
         self._lock = RLock()  # a finalizer may come back in
 
     @cached_property
@@ -66,11 +67,12 @@ class Direction:
         kernel32 = self.file.port.windows.kernel32
         return kernel32.WriteFileGather if self.is_write else kernel32.ReadFileScatter
 
-    def count_waited_for(self, transferred: int) -> None:
+    def count_waited_for(self, transferred: int, bounced: int) -> None:
         """A request is over that its own thread has waited for."""
         with self._lock:
             self.waited_for += 1
             self.waited_for_transferred += transferred
+            self.waited_for_bounced += bounced
 
     def _function(self, *, paged: bool) -> str:
         if paged:

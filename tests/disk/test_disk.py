@@ -47,15 +47,6 @@ SECTOR = 512
 
 
 @pytest.fixture
-def port() -> Iterator[CompletionPort]:
-    with CompletionPort() as port:
-        yield port
-        assert port.strays == 0
-        assert port.in_flight == 0
-    assert port.slots.free == port.slots.total
-
-
-@pytest.fixture
 def disk(kind_or_slice: str, tmp_path: FilePath, port: CompletionPort) -> Iterator[Disk]:
     with made(kind_or_slice, tmp_path, port=port) as disk:
         yield disk

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import random
 import threading
@@ -34,7 +33,7 @@ from tests.disk.kinds import SECTORS, make, make_file
 from tests.support import windows
 from tests.support.files import FilePath
 from tests.support.pages import pages_apart
-from tests.support.pipes import PipeDisk
+from tests.support.pipe_disk import PipeDisk
 
 pytestmark = pytest.mark.usefixtures("machine")
 
@@ -44,21 +43,9 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def port() -> Iterator[CompletionPort]:
-    with CompletionPort() as port:
-        yield port
-
-
-@pytest.fixture
 def disk(kind: str, tmp_path: FilePath, port: CompletionPort) -> Iterator[Disk]:
     with make(kind, tmp_path, port=port) as disk:
         yield disk
-
-
-@pytest.fixture
-def pipe(port: CompletionPort) -> Iterator[PipeDisk]:
-    with contextlib.closing(PipeDisk(port)) as pipe:
-        yield pipe
 
 
 # -- Where it lies ------------------------------------------------------------------

@@ -1,15 +1,17 @@
-"""A disk whose requests stay in flight until a test lets them go on."""
+"""A disk over a pipe: its reads pend until they are fed, which those of files do not on Wine."""
 
 from __future__ import annotations
 
-from pyvhdmp import CompletionPort, OverlappedFile, RawDisk, UnmapBehavior
-from tests.disk.kinds import SIZE
+from typing import Final
+
+from pyvhdmp import CompletionPort, OverlappedFile, UnmapBehavior
+from pyvhdmp.disk import RawDisk
 from tests.support import windows
 
-__all__ = ["PipeDisk"]
+SECTOR: Final = 512
+SECTORS: Final = 6144
 
-SECTOR = 512
-SECONDS = 60
+_SECONDS: Final = 60
 
 
 class PipeDisk:
@@ -21,7 +23,7 @@ class PipeDisk:
         self.disk = RawDisk(
             OverlappedFile(server, port=port),
             path="pipe",
-            size=SIZE,
+            size=SECTORS * SECTOR,
             sector_size=SECTOR,
             physical_sector_size=SECTOR,
             disk_id=None,
@@ -33,7 +35,7 @@ class PipeDisk:
     def feed(self, reads: int = 1, *, size: int = SECTOR) -> None:
         """Let as many reads of that size be done."""
         for _ in range(reads):
-            self._writer.write_at(b"\x77" * size, 0).result(SECONDS)
+            self._writer.write_at(b"\x77" * size, 0).result(_SECONDS)
 
     def close(self) -> None:
         """Close both ends; that of the disk may be gone."""
