@@ -125,17 +125,17 @@ class BlockingDisk(io.RawIOBase):
         return self._disk.size
 
     def readable(self) -> bool:
-        """Whether it can be read: always, until it is closed."""
+        """Whether it can be read: always. Raises `ValueError` on a closed file."""
         self._check_open()
         return True
 
     def writable(self) -> bool:
-        """Whether it can be written: not on a read-only disk."""
+        """Whether it can be written: not on a read-only disk. Raises as `readable` does."""
         self._check_open()
         return not self._disk.is_read_only
 
     def seekable(self) -> bool:
-        """Whether it can be sought: always, until it is closed."""
+        """Whether it can be sought: always. Raises as `readable` does."""
         self._check_open()
         return True
 
@@ -162,7 +162,7 @@ class BlockingDisk(io.RawIOBase):
             return offset
 
     def tell(self) -> int:
-        """Return the byte that the next read or write begins at."""
+        """Return the byte that the next read or write begins at. Raises as `readable` does."""
         self._check_open()
         return self._position
 
@@ -184,7 +184,10 @@ class BlockingDisk(io.RawIOBase):
             return length
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read `size` bytes, or all that there are without it; fewer only at the end."""
+        """Read `size` bytes, or all that there are without it; fewer only at the end.
+
+        Raises as the class says.
+        """
         size = -1 if size is None else operator.index(size)
         with self._lock:
             length = self._room(_MAX_OFFSET if size < 0 else size)
@@ -194,7 +197,7 @@ class BlockingDisk(io.RawIOBase):
             return content.getvalue()
 
     def readall(self) -> bytes:
-        """Read all that there is from here to the end, in one request."""
+        """Read all that there is from here to the end, in one request. Raises as `read` does."""
         return self.read()
 
     # -- Writing ----------------------------------------------------------------
@@ -217,7 +220,10 @@ class BlockingDisk(io.RawIOBase):
             return length
 
     def flush(self) -> None:
-        """Put what was written on stable storage. Nothing is to be done on a read-only disk."""
+        """Put what was written on stable storage. Nothing is to be done on a read-only disk.
+
+        Raises as the class says.
+        """
         with self._lock:
             self._check_open()
             self._disk.sync_cache().result()

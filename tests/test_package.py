@@ -27,6 +27,7 @@ LAYERS = [
     ["copying", "benchmark", "aio", "blocking"],
     ["pipeline", "replacing"],
     ["disk"],
+    ["synchronous"],
     ["overlapped", "virtual_disk"],
     ["completion"],
     ["futures", "vhd", "files"],

@@ -429,7 +429,7 @@ def test_one_that_is_dropped_leaves_the_disk_to_itself(tmp_path: FilePath) -> No
             BlockingDisk(disk)
             gc.collect()
             assert disk.read(0, 1).result(SECONDS) == bytes(SECTOR)
-    with pytest.warns(ResourceWarning, match="unclosed <OverlappedFile"):
+    with pytest.warns(ResourceWarning, match="unclosed <RawDisk"):
         _drop(path)
     windows.wait_until(lambda: _is_free(path))
 
@@ -492,12 +492,15 @@ def run(works: list[Callable[[], object]]) -> None:
     assert errors == []
 
 
-def test_a_done_callback_cannot_wait_and_begins_nothing(raw: BlockingDisk) -> None:
+def test_a_done_callback_can_do_what_needs_no_other_thread_and_begins_nothing_else(
+    raw: BlockingDisk,
+) -> None:
     problems: list[BaseException] = []
 
     def use(_: object) -> None:
+        assert raw.read(1) == b"\0"
         try:
-            raw.read(1)
+            raw.read(2 << 20)
         except RuntimeError as error:
             problems.append(error)
 
@@ -516,7 +519,7 @@ def test_a_done_callback_cannot_wait_and_begins_nothing(raw: BlockingDisk) -> No
     second.result(SECONDS)
     windows.wait_until(lambda: bool(problems))
     assert "done-callback" in str(problems[0])
-    assert raw.disk.counters.requests == 2
+    assert raw.disk.counters.requests == 3
 
 
 def test_one_that_others_cancel_is_an_error_of_the_system(pipe: PipeDisk) -> None:
@@ -632,6 +635,5 @@ def test_ctrl_c_waits_for_the_kernel_however_often_it_is_pressed() -> None:
         with CtrlC(press, times=1000), pytest.raises(KeyboardInterrupt):
             file.readinto(buffer)
         assert held
-        buffer.append(1)
-        assert buffer == b"\x77" * SECTOR + b"\x01"
+        buffer.append(1)  # it is the caller's again
         pipe.close()

@@ -6,9 +6,11 @@ Not one line of it is exempted from being checked: see `test_typing`.
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 import uuid
+import zipfile
 from array import array
 from collections.abc import AsyncGenerator, Iterator, MutableMapping, Sequence
 from concurrent.futures import Future
@@ -19,6 +21,7 @@ import pyvhdmp
 from pyvhdmp import (
     AlreadyDone,
     Backend,
+    BlockingDisk,
     ChangedRange,
     ChangeTracking,
     CompletionPort,
@@ -114,6 +117,20 @@ def using(disk: Disk, other: RawDisk) -> None:
     assert_type(disk.slice(0, 1), Disk)
     assert_type(disk.slice(0, 1).slice(0, 1).read(0, 1), Future[bytes])
     disk.close(cancel=True)
+
+
+def as_a_file(disk: Disk, port: CompletionPort) -> None:
+    with BlockingDisk(disk, close_disk=False) as file:
+        assert_type(file, BlockingDisk)
+        assert_type(file.disk, Disk)
+        assert_type((file.name, file.mode, file.size, file.tell()), tuple[str, str, int, int])
+        assert_type(file.seek(-512, 2), int)
+        assert_type(file.readinto(bytearray(512)), int)
+        assert_type(file.read(10), bytes)
+        assert_type(file.write(memoryview(b"")), int)
+        with zipfile.ZipFile(io.BufferedReader(file)) as archive:
+            assert_type(archive.namelist(), list[str])
+    assert_type(BlockingDisk.open("disk.img", read_only=True, port=port), BlockingDisk)
 
 
 async def awaiting(disk: Disk, port: CompletionPort) -> None:
