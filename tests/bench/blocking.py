@@ -36,12 +36,13 @@ def synchronous(path: str, size: int, count: int) -> float:
 
 def ours(path: str, size: int, count: int) -> float:
     """Return microseconds for each read of pyvhdmp."""
-    with pyvhdmp.open_disk(path, read_only=True, backend="raw") as disk:
-        buffers = [pyvhdmp.PageBuffer(PAGE)]
-        sectors, step = size // disk.sector_size, PAGE // disk.sector_size
+    with pyvhdmp.BlockingDisk.open(path, read_only=True, backend="raw") as file:
+        buffer = pyvhdmp.PageBuffer(PAGE)
         began = time.perf_counter()
         for number in range(count):
-            disk.read_vectored(buffers, number * step % sectors).result()
+            file.seek(number * PAGE % size)
+            if file.readinto(buffer) != PAGE:
+                raise OSError(number)
         return (time.perf_counter() - began) / count * 1e6
 
 

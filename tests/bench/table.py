@@ -129,7 +129,7 @@ TABLE: Final = (
     ),
     Row(
         "9",
-        "ReadFile and an event that is waited for, against read_vectored(...).result()",
+        "ReadFile and an event that is waited for, against BlockingDisk.readinto",
         0.7,
         ("blocking", "{image}", _IMAGE_SIZE, "1000", "6"),
         processes=4,
