@@ -101,7 +101,7 @@ def _add_create(commands: _Commands) -> None:
         metavar="SIZE",
         nargs="?",
         type=_size,
-        help="its size, such as 512M or 10GiB, at least 3M; with --from, the source's if it is "
+        help="its size, such as 512M or 1.5G, at least 3M; with --from, the source's if it is "
         "left out",
     )
     _add_type(parser, "how its file holds the content (default dynamic, which grows with use)")
@@ -198,7 +198,7 @@ def _add_changes(commands: _Commands) -> None:
     )
     parser.add_argument("path", metavar="PATH", help="the virtual disk")
     parser.add_argument(
-        "size", metavar="SIZE", nargs="?", type=_size, help="such as 512M or 10GiB, at least 3M"
+        "size", metavar="SIZE", nargs="?", type=_size, help="such as 512M or 1.5G, at least 3M"
     )
     parser.add_argument(
         "--smallest", action="store_true", help="make it as small as its partitions allow"
@@ -417,14 +417,14 @@ def _size(text: str) -> int:
 def _io_size(text: str) -> int:
     size = _size(text)
     if size % 4096 or not 4096 <= size <= 64 * 1024 * 1024:
-        raise argparse.ArgumentTypeError(f"{text} is no multiple of 4K up to 64M")
+        raise argparse.ArgumentTypeError(f"{text} is no multiple of 4K up to 64M, such as 256K")
     return size
 
 
 def _block_size(text: str) -> int:
     size = _size(text)
     if size % 512 or not 512 <= size <= 64 * 1024 * 1024:
-        raise argparse.ArgumentTypeError(f"{text} is no multiple of 512 up to 64M")
+        raise argparse.ArgumentTypeError(f"{text} is no multiple of 512 up to 64M, such as 64K")
     return size
 
 
