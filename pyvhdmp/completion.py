@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import atexit
 import enum
-import logging
 import threading
 import time
 import weakref
@@ -47,6 +46,7 @@ from pyvhdmp._win32.structures import DWORD_STRUCT, OVERLAPPED_ENTRY_STRUCT, OVE
 from pyvhdmp.buffers import PAGE_SIZE, Block, BouncePool
 from pyvhdmp.errors import InvalidInputError, is_success, last_error
 from pyvhdmp.futures import mark_completion_thread
+from pyvhdmp.logs import logger
 from pyvhdmp.slots import MAX_SEGMENTS, Slot, SlotPool
 
 if TYPE_CHECKING:
@@ -71,8 +71,6 @@ _EXIT_SECONDS: Final = 3.0
 """How long the end of the interpreter waits for the kernel to confirm cancellations."""
 
 _unpack_result: Final = OVERLAPPED_RESULT.unpack_from
-
-_logger = logging.getLogger("pyvhdmp")
 
 
 class _Key(enum.IntEnum):
@@ -200,7 +198,7 @@ class _Register:
         packets, removed = self._packets.address, self._packets.address + _PACKETS_SIZE
         while not dequeue(self.handle, packets, _BATCH, removed, constants.INFINITE, 0):
             code = self.windows.get_last_error()
-            _logger.error("GetQueuedCompletionStatusEx failed with Windows error %d", code)
+            logger.error("GetQueuedCompletionStatusEx failed with Windows error %d", code)
             if code in (constants.ERROR_ABANDONED_WAIT_0, constants.ERROR_INVALID_HANDLE):
                 return False
             time.sleep(0.01)  # for want of memory: what is in flight still needs this thread
@@ -238,7 +236,7 @@ class _Register:
 
 def _log_error() -> None:
     """Rule 5."""
-    _logger.exception("the completion thread carries on after an error")
+    logger.exception("the completion thread carries on after an error")
 
 
 class CompletionPort:

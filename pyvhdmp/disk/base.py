@@ -43,6 +43,7 @@ from pyvhdmp.disk.request import Request
 from pyvhdmp.disk.resize import ResizeWaiter, ResizeWatch
 from pyvhdmp.errors import IllegalBlockError, InvalidInputError, ReadOnlyError
 from pyvhdmp.futures import IoFuture
+from pyvhdmp.logs import logger
 from pyvhdmp.overlapped import OverlappedFile
 
 if TYPE_CHECKING:
@@ -275,6 +276,7 @@ class Disk:
         the file is closed when the last request is done.
         """
         self._file.close(cancel=cancel)
+        logger.debug("closed %s", self._path)
 
     # -- Inside ---------------------------------------------------------------
 

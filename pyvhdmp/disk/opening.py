@@ -16,6 +16,7 @@ from pyvhdmp.disk.base import Disk
 from pyvhdmp.disk.images import FixedVhdDisk, RawDisk
 from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk, check_vhdmp
 from pyvhdmp.errors import InvalidInputError, code_text
+from pyvhdmp.logs import logger
 from pyvhdmp.vhd import NotFixedError
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskType
 from pyvhdmp.virtual_disk.formats import NAMES, format_of
@@ -111,7 +112,13 @@ def open_disk(
     reports; `InvalidInputError` for a file that is not what it should be, or that wants the
     driver where there is none.
     """
-    name = files.checked_path(path)
+    disk = _open(files.checked_path(path), backend, read_only=read_only, port=port)
+    logger.info("opened %r", disk)
+    return disk
+
+
+def _open(name: str, backend: Backend, *, read_only: bool, port: CompletionPort | None) -> Disk:
+    """Do what `open_disk` is for."""
     if backend == "auto":
         suffix = _suffix(name)
         if suffix == ".vhd" or suffix in _VHDMP_ONLY:
@@ -226,9 +233,12 @@ def _open_virtual(name: str, suffix: str, *, read_only: bool, port: CompletionPo
             files.check_exists(current(), name)
             _refuse(name, f"a {suffix} needs Windows' VHDMP driver", error)
         try:
-            return FixedVhdDisk.open(name, read_only=read_only, port=port)
+            disk = FixedVhdDisk.open(name, read_only=read_only, port=port)
         except NotFixedError as reason:
             _refuse(name, str(reason.strerror), error)
+        why = f"{error.strerror} (Windows error {code_text(getattr(error, 'winerror', 0))})"
+        logger.info("%s goes without VHDMP, which is out of reach: %s", name, why)
+        return disk
     return VhdmpDisk.take_over(attached, read_only=read_only, port=port)
 
 
