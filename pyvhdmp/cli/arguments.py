@@ -57,6 +57,20 @@ class _Commands:
             name, help=help, description=description, epilog=f"example: pyvhdmp {name} {example}"
         )
         parser.set_defaults(command=command, parser=parser, wrong_usage=lambda _: None)
+        how_much = parser.add_mutually_exclusive_group()
+        how_much.add_argument(
+            "-q",
+            "--quiet",
+            action="store_true",
+            help="print no progress and, after success, no text: errors alone, and --json's",
+        )
+        how_much.add_argument(
+            "-v",
+            "--verbose",
+            action="count",
+            default=0,
+            help="tell on standard error what is done, and which way; twice: every handle, too",
+        )
         return parser
 
 

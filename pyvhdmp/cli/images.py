@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 
 from pyvhdmp.cli.interrupts import making
-from pyvhdmp.cli.output import print_json, print_text
+from pyvhdmp.cli.output import print_result
 from pyvhdmp.cli.progress import ProgressLine
 from pyvhdmp.cli.text import format_rate, format_size
 from pyvhdmp.copying import compare_images, copy_image
@@ -16,7 +16,7 @@ __all__ = ["compare", "copy"]
 
 def copy(options: argparse.Namespace) -> int:
     """``copy SRC DST``."""
-    with making("copy", options.target), ProgressLine() as progress:
+    with making("copy", options.target), ProgressLine(quiet=options.quiet) as progress:
         result = copy_image(
             options.source,
             options.target,
@@ -28,21 +28,19 @@ def copy(options: argparse.Namespace) -> int:
             force=options.force,
             report=progress.report,
         )
-    if options.json:
-        names = {"source": options.source, "target": options.target}
-        print_json(names | dataclasses.asdict(result))
-    else:
-        print_text(
-            f"copied {format_size(result.bytes)} in {result.seconds:.1f} s "
-            f"({format_rate(result.bytes, result.seconds)}), at most {result.depth} in flight"
-            + (", verified" if result.verified else "")
-        )
+    print_result(
+        options,
+        {"source": options.source, "target": options.target} | dataclasses.asdict(result),
+        f"copied {format_size(result.bytes)} in {result.seconds:.1f} s "
+        f"({format_rate(result.bytes, result.seconds)}), at most {result.depth} in flight"
+        + (", verified" if result.verified else ""),
+    )
     return 0
 
 
 def compare(options: argparse.Namespace) -> int:
     """``compare A B``."""
-    with ProgressLine() as progress:
+    with ProgressLine(quiet=options.quiet) as progress:
         difference = compare_images(
             options.first,
             options.second,
@@ -50,10 +48,10 @@ def compare(options: argparse.Namespace) -> int:
             io_size=options.io_size,
             report=progress.report,
         )
-    if options.json:
-        print_json({"identical": difference is None, "first_difference": difference})
-    elif difference is None:
-        print_text("identical")
-    else:
-        print_text(f"they differ, first at byte {difference}")
+    print_result(
+        options,
+        {"identical": difference is None, "first_difference": difference},
+        "identical" if difference is None else f"they differ, first at byte {difference}",
+        is_success=difference is None,
+    )
     return 0 if difference is None else 1

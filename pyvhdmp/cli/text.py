@@ -19,8 +19,9 @@ def parse_size(text: str) -> int:
     if match is None:
         raise ValueError(f"{text!r} is no size, such as 4096, 512K, 1.5G or 10GiB")
     whole, fraction, unit = match.groups(default="")
-    scale = 1 << 10 * (_UNITS.index(unit.upper()) + 1) if unit else 1
-    size, rest = divmod(int(whole + fraction) * scale, 10 ** len(fraction))
+    scale: int = 1 << 10 * (_UNITS.index(unit.upper()) + 1) if unit else 1
+    parts: int = 10 ** len(fraction)
+    size, rest = divmod(int(whole + fraction) * scale, parts)
     if rest:
         raise ValueError(f"{text!r} is no whole number of bytes, such as 512K, 1.5G or 10GiB")
     return size
