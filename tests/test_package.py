@@ -25,6 +25,7 @@ MODULES = sorted(
 LAYERS = [
     ["__main__"],
     ["cli"],
+    ["streaming"],
     ["copying", "benchmark", "aio"],
     ["pipeline", "replacing"],
     ["disk"],

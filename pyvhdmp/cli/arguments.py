@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NoReturn, TypeAlias, get_args
 
 import pyvhdmp
-from pyvhdmp.cli import attachments, bench, changes, images
+from pyvhdmp.cli import attachments, bench, changes, images, streams
 from pyvhdmp.cli.create import create, wrong_usage
 from pyvhdmp.cli.info import info
 from pyvhdmp.cli.text import parse_size
@@ -267,11 +267,18 @@ def _add_images(commands: _Commands) -> None:
         "is a .vhd, .vhdx, .avhd, .avhdx or .vhds (a fixed .vhd also without), and is raw "
         "otherwise. DST becomes a fixed VHD if it is a .vhd; a dynamic VHDX, which takes no room "
         "for zeros, needs VHDMP, and holds 3 MiB or more, if it is a .vhdx; and a raw image "
-        "otherwise. It gets its name only when it is complete and flushed.",
+        "otherwise. It gets its name only when it is complete and flushed. Standard input and "
+        "output, which are -, have the bytes of a raw disk.",
         "disk.img disk.vhd --verify",
     )
-    parser.add_argument("source", metavar="SRC", help="the image to copy")
-    parser.add_argument("target", metavar="DST", help="the image to make")
+    parser.add_argument("source", metavar="SRC", help="the image to copy; - is standard input")
+    parser.add_argument("target", metavar="DST", help="the image to make; - is standard output")
+    parser.add_argument(
+        "--size",
+        metavar="SIZE",
+        type=_size,
+        help="how much standard input has, such as 512M or 1.5G, if it is no file",
+    )
     kind = parser.add_mutually_exclusive_group()
     _add_type(kind, "what DST is to be, if not as its name says; needs VHDMP")
     kind.add_argument(
@@ -283,6 +290,7 @@ def _add_images(commands: _Commands) -> None:
     parser.add_argument("--force", action="store_true", help="replace DST if it exists")
     _add_io_options(parser)
     _add_json(parser, "print what was done as JSON")
+    parser.set_defaults(wrong_usage=streams.wrong_copy)
 
     parser = commands.add(
         "compare",

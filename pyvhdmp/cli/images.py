@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from pyvhdmp.cli.interrupts import making
+from pyvhdmp.cli.interrupts import making, telling
 from pyvhdmp.cli.output import print_result
 from pyvhdmp.cli.progress import ProgressLine
+from pyvhdmp.cli.streams import STREAM, from_input, to_output
 from pyvhdmp.cli.text import format_rate, format_size
 from pyvhdmp.copying import compare_images, copy_image
 
@@ -16,18 +17,28 @@ __all__ = ["compare", "copy"]
 
 def copy(options: argparse.Namespace) -> int:
     """``copy SRC DST``."""
+    if options.target == STREAM:
+        with (
+            telling("copy", lambda: f"{options.source} was only read"),
+            ProgressLine(quiet=options.quiet) as progress,
+        ):
+            to_output(options, progress)
+        return 0
     with making("copy", options.target), ProgressLine(quiet=options.quiet) as progress:
-        result = copy_image(
-            options.source,
-            options.target,
-            disk_type=options.type,
-            parent=options.parent,
-            queue_depth=options.queue_depth,
-            io_size=options.io_size,
-            verify=options.verify,
-            force=options.force,
-            report=progress.report,
-        )
+        if options.source == STREAM:
+            result = from_input(options, progress)
+        else:
+            result = copy_image(
+                options.source,
+                options.target,
+                disk_type=options.type,
+                parent=options.parent,
+                queue_depth=options.queue_depth,
+                io_size=options.io_size,
+                verify=options.verify,
+                force=options.force,
+                report=progress.report,
+            )
     print_result(
         options,
         {"source": options.source, "target": options.target} | dataclasses.asdict(result),
