@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["format_bytes", "format_rate", "format_seconds", "format_size", "parse_size"]
+__all__ = ["format_bytes", "format_rate", "format_seconds", "format_size", "parse_size", "path"]
 
 _UNITS: Final = "KMGTP"
 _SIZE: Final = re.compile(
@@ -25,6 +25,11 @@ def parse_size(text: str) -> int:
     if rest:
         raise ValueError(f"{text!r} is no whole number of bytes, such as 512K, 1.5G or 10GiB")
     return size
+
+
+def path(text: str) -> str:
+    """Return a path as it is. Arguments of this type are completed with the names of files."""
+    return text
 
 
 def format_size(size: float) -> str:
