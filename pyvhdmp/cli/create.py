@@ -26,6 +26,7 @@ from pyvhdmp.disk import (
     wanting_vhdmp,
 )
 from pyvhdmp.errors import InvalidInputError
+from pyvhdmp.logs import logger
 from pyvhdmp.replacing import check_target, partial_name, replacing
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskFormat, VirtualDiskType
 from pyvhdmp.virtual_disk.formats import check_new_disk, check_new_name, format_of
@@ -151,4 +152,6 @@ def _make_fixed_vhd(
     except OSError as error:
         if not is_vhdmp_out_of_reach(error):
             raise
+        error.filename = None  # which it would be another time
+        logger.info("%s is made without VHDMP, which is out of reach: %s", path, describe(error))
         make_fixed_vhd(partial, options.size, disk_id=options.id)

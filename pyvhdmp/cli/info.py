@@ -22,7 +22,7 @@ __all__ = ["info"]
 _INDENT: Final = 22
 _SIZES: Final = ("size", "file_size", "block_size", "smallest_safe_size")
 _RAW: Final = (".img", ".raw")
-_HEAD: Final = ("name", "format", "type", "size", "file", "parent")
+_HEAD: Final = ("name", "format", "type", "size", "file", "parent or problem")
 
 
 def info(options: argparse.Namespace) -> int:

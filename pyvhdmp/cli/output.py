@@ -68,7 +68,7 @@ def print_text(text: str) -> None:
 
 
 def print_error(text: str) -> None:
-    """Print what is wrong, and how far that is an error, on standard error."""
+    """Print what is wrong, error or warning, on standard error."""
     line = f"pyvhdmp: {text}"
     if (console := rich_output.console_for(sys.stderr)) is not None:
         rich_output.print_error(console, line)
@@ -93,6 +93,7 @@ def describe(error: BaseException) -> str:
     parts = [str(error.filename)] if error.filename is not None else []
     parts.append(_in_options(" ".join(error.strerror.split()).rstrip(".")))
     text, hints = ": ".join(parts), getattr(error, "__notes__", [])
+    hints = [hint for hint in hints if not hint.startswith("open_disk(")]  # of Python alone
     if code := getattr(error, "winerror", None):
         text += f" (Windows error {code_text(code)})"
         hints = hints[1:]  # the first is for programmers: the function

@@ -106,6 +106,16 @@ def test_verbose_tells_why_a_vhd_goes_without_the_driver(vhdmp: SimulatedWindows
     assert len(said) == 4
 
 
+def test_verbose_tells_why_a_vhd_is_made_without_the_driver(
+    vhdmp: SimulatedWindows, run: Run
+) -> None:
+    vhdmp.vhdmp = False
+    assert "out of reach" not in run("create", "a.vhd", "4M", "--type", "fixed").errors
+    said = run("create", "b.vhd", "4M", "--type", "fixed", "-v").errors
+    assert "  b.vhd is made without VHDMP, which is out of reach: This function does not" in said
+    assert "(Windows error 120)" in said
+
+
 def test_verbose_twice_tells_of_every_handle(vhdmp: SimulatedWindows, run: Run) -> None:
     vhdmp.files["a.img"] = bytes(MIB)
     _, _, errors = run("info", "a.img", "-vv")
