@@ -2,13 +2,15 @@
 
 Rules:
 
-1. The stream is read and written in order, by the caller's thread. Ahead of it, or behind,
-   up to `queue_depth` requests are in flight on the disk, in page-aligned buffers that are
-   used again and again.
+1. The stream is read and written in order. Ahead of it, or behind, up to `queue_depth`
+   requests are in flight on the disk, in page-aligned buffers that are used again and again.
 2. A target is whole or not there, as in `copying`: a stream that ends too early, goes on too
    long, or holds an image that is not raw, makes none.
 3. Whatever is raised, Ctrl+C included, comes through when what was in flight has been
    cancelled and is over.
+4. A thread that is in a call lets no Ctrl+C through on Windows, and a pipe can be silent for
+   long. So the stream has a thread of its own, while the caller's waits. After Ctrl+C that
+   thread is left in its call.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
-from typing import Final, Protocol
+from queue import Queue
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pyvhdmp import files
 from pyvhdmp.buffers import PageBuffer
@@ -39,12 +43,17 @@ from pyvhdmp.disk import (
 )
 from pyvhdmp.disk.other_formats import check_raw
 from pyvhdmp.errors import DiskError, InvalidInputError, ShortTransferError
+from pyvhdmp.futures import IoFuture
 from pyvhdmp.logs import logger
 from pyvhdmp.pipeline import is_zero
 from pyvhdmp.replacing import check_target, partial_name, replacing
 from pyvhdmp.vhd import SECTOR_SIZE, check_size
 from pyvhdmp.virtual_disk import VirtualDiskType
 from pyvhdmp.virtual_disk.formats import check_new_disk
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
 
 __all__ = ["ReadableStream", "WritableStream", "copy_from_stream", "copy_to_stream"]
 
@@ -120,8 +129,9 @@ def copy_from_stream(
         try:
             logger.info("copying %d bytes from %s to %s", size, stream_name, target)
             course = _Course("copying", size, report)
-            bytes_zero = _fill(image.disk, source, queue_depth, io_size, course)
-            source.check_end()
+            with _Thread() as thread:
+                bytes_zero = _fill(image.disk, source, thread, queue_depth, io_size, course)
+                thread.call(source.check_end)
             image.seal()
             seconds = course.end()
             if verify:
@@ -163,10 +173,11 @@ def copy_to_stream(
         logger.info("copying %r to %s", disk, stream_name)
         course = _Course("copying", size, report)
         try:
-            for block in _read(disk, queue_depth, io_size):
-                _write_all(stream, block, stream_name, course)
-                course.advance(len(block))
-            _write_all(stream, None, stream_name, course)
+            with _Thread() as thread:
+                for block in _read(disk, queue_depth, io_size):
+                    thread.call(partial(_write_all, stream, block, stream_name, course))
+                    course.advance(len(block))
+                thread.call(partial(_write_all, stream, None, stream_name, course))
         finally:
             disk.close(cancel=True)
         seconds = course.end()
@@ -185,6 +196,36 @@ def copy_to_stream(
 
 
 # -- The stream -------------------------------------------------------------------------------
+
+
+class _Thread:
+    """A thread that calls what may take long, see rule 4."""
+
+    def __init__(self) -> None:
+        self._calls: Queue[tuple[IoFuture[None], Callable[[], None]] | None] = Queue()
+        threading.Thread(target=self._run, name="pyvhdmp-stream", daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._calls.put(None)
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have it call `function`; wait, and raise what that raises."""
+        future: IoFuture[None] = IoFuture()
+        self._calls.put((future, function))
+        future.result()
+
+    def _run(self) -> None:
+        while (call := self._calls.get()) is not None:
+            future, function = call
+            future.resolve_with(function)
 
 
 class _Source:
@@ -251,7 +292,7 @@ def _write_all(
             stream.flush()
         while block:
             count = stream.write(block)
-            if count is None:
+            if not count:
                 raise BlockingIOError(errno.EAGAIN, "it must not be non-blocking")
             block = block[count:]
     except OSError as error:
@@ -264,7 +305,14 @@ def _write_all(
 # -- The disk ---------------------------------------------------------------------------------
 
 
-def _fill(disk: Disk, source: _Source, queue_depth: int, io_size: int, course: _Course) -> int:
+def _fill(
+    disk: Disk,
+    source: _Source,
+    thread: _Thread,
+    queue_depth: int,
+    io_size: int,
+    course: _Course,
+) -> int:
     """Write what the source has to a disk of zeros; return how much of it was zeros."""
     free = _buffers(disk, queue_depth, io_size)
     in_flight: deque[tuple[Future[None], memoryview]] = deque()
@@ -276,7 +324,7 @@ def _fill(disk: Disk, source: _Source, queue_depth: int, io_size: int, course: _
             free.append(buffer)
         buffer = free.pop()
         block = buffer[: min(io_size, size - offset)]
-        source.fill(block)
+        thread.call(partial(source.fill, block))
         if is_zero(block):
             bytes_zero += len(block)
             free.append(buffer)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import io
 import random
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -239,6 +241,35 @@ def test_a_stream_that_raises_makes_nothing(
     if isinstance(caught.value, OSError):
         assert (caught.value.errno, caught.value.filename) == (errno.EIO, "it")
     assert names(tmp_path) == []
+
+
+class Silent(io.BytesIO):
+    """A stream in which a call stays, while the main thread gets a Ctrl+C."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        _thread.interrupt_main()
+        self.go_on.wait()
+        return 0
+
+    def write(self, data: memoryview, /) -> int:  # type: ignore[override]
+        return self.readinto(data)
+
+
+def test_ctrl_c_comes_through_while_a_stream_is_silent(
+    machine: SimulatedWindows | None, tmp_path: FilePath
+) -> None:
+    stream = Silent()
+    with pytest.raises(KeyboardInterrupt):
+        copy_from_stream(stream, tmp_path / "out.img", SIZE)
+    assert names(tmp_path) == []
+    (tmp_path / "in.img").write_bytes(content())
+    with pytest.raises(KeyboardInterrupt):
+        copy_to_stream(tmp_path / "in.img", stream)
+    stream.go_on.set()
 
 
 def test_a_stream_that_does_not_wait_is_refused(

@@ -3,7 +3,9 @@
 Rules:
 
 1. They are binary, and have the bytes of a raw disk; a terminal is none.
-2. Where standard output is the disk's, nothing else is written to it.
+2. They are used below Python's buffers, whose locks a call that Ctrl+C has left behind would
+   keep, and the interpreter could not end.
+3. Where standard output is the disk's, nothing else is written to it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import io
 import os
 import stat
 import sys
-from typing import Final, cast
+from typing import Final, TextIO, cast
 
 from pyvhdmp.cli.progress import ProgressLine
 from pyvhdmp.copying import CopyResult
@@ -51,7 +53,7 @@ def from_input(options: argparse.Namespace, progress: ProgressLine) -> CopyResul
     size = options.size if options.size is not None else _input_size()
     assert size is not None  # or it would have been wrong usage
     return copy_from_stream(
-        cast("ReadableStream", sys.stdin.buffer),
+        cast("ReadableStream", _raw(sys.stdin)),
         options.target,
         size,
         stream_name="standard input",
@@ -69,7 +71,7 @@ def to_output(options: argparse.Namespace, progress: ProgressLine) -> None:
     try:
         copy_to_stream(
             options.source,
-            cast("WritableStream", sys.stdout.buffer),
+            cast("WritableStream", _raw(sys.stdout)),
             stream_name="standard output",
             queue_depth=options.queue_depth,
             io_size=options.io_size,
@@ -79,6 +81,11 @@ def to_output(options: argparse.Namespace, progress: ProgressLine) -> None:
         if error.filename == "standard output":
             sys.stdout = None  # the interpreter's end must not try again
         raise
+
+
+def _raw(stream: TextIO) -> object:
+    """Return what is below a text stream that has not been used yet."""
+    return getattr(stream.buffer, "raw", stream.buffer)
 
 
 def _input_size() -> int | None:

@@ -236,25 +236,27 @@ def _open_virtual(name: str, suffix: str, *, read_only: bool, port: CompletionPo
             disk = FixedVhdDisk.open(name, read_only=read_only, port=port)
         except NotFixedError as reason:
             _refuse(name, str(reason.strerror), error)
-        why = f"{error.strerror} (Windows error {code_text(getattr(error, 'winerror', 0))})"
-        logger.info("%s goes without VHDMP, which is out of reach: %s", name, why)
+        logger.info("%s goes without VHDMP, which is out of reach: %s", name, _reason(error))
         return disk
     return VhdmpDisk.take_over(attached, read_only=read_only, port=port)
 
 
 def _refuse(name: str, need: str, error: OSError, way_out: str | None = None) -> NoReturn:
     """Raise for a file that only VHDMP reads, as `error` keeps it from doing so."""
-    code = getattr(error, "winerror", 0)
-    if code in _NOT_ALLOWED:
+    if getattr(error, "winerror", 0) in _NOT_ALLOWED:
         error.add_note(f"Without that there is no way: {need}.")
         refusal, cause = error, error.__cause__
     else:
-        why = f"{str(error.strerror).rstrip('.')} (Windows error {code_text(code)})"
-        need += f", which does not work here: {why}"
+        need += f", which does not work here: {_reason(error)}"
         refusal, cause = InvalidInputError.because(need, name), error
     if way_out is not None:
         refusal.add_note(way_out)
     raise refusal from cause
+
+
+def _reason(error: OSError) -> str:
+    code = getattr(error, "winerror", 0)
+    return f"{str(error.strerror).rstrip('.')} (Windows error {code_text(code)})"
 
 
 def _suffix(path: str) -> str:
