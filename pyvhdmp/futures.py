@@ -20,6 +20,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -27,13 +28,12 @@ from concurrent.futures import CancelledError, Future
 from concurrent.futures._base import FINISHED, RUNNING
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from pyvhdmp.logs import logger
-
 __all__ = ["IoFuture", "mark_completion_thread"]
 
 _SLICE_SECONDS: Final = 0.1
 
 T = TypeVar("T")
+_logger = logging.getLogger("pyvhdmp")
 _thread = threading.local()
 
 
@@ -190,6 +190,6 @@ def _call_guarded(fn: Callable[[Future[T]], object], future: Future[T]) -> None:
     try:
         fn(future)
     except Exception:
-        logger.exception("a done-callback of %r raised", future)
+        _logger.exception("a done-callback of %r raised", future)
     except BaseException:  # SystemExit, KeyboardInterrupt: one callback's wish is not the thread's
-        logger.exception("a done-callback of %r tried to end its thread", future)
+        _logger.exception("a done-callback of %r tried to end its thread", future)

@@ -24,6 +24,7 @@ Rules, numbered as users are promised them:
 from __future__ import annotations
 
 import enum
+import logging
 import mmap
 import operator
 import uuid
@@ -43,7 +44,6 @@ from pyvhdmp.disk.request import Request
 from pyvhdmp.disk.resize import ResizeWaiter, ResizeWatch
 from pyvhdmp.errors import IllegalBlockError, InvalidInputError, ReadOnlyError
 from pyvhdmp.futures import IoFuture
-from pyvhdmp.logs import logger
 from pyvhdmp.overlapped import OverlappedFile
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 __all__ = ["Disk", "UnmapBehavior"]
 
 _MAX_OFFSET: Final = (1 << 63) - 1
+_logger: Final = logging.getLogger("pyvhdmp")
 
 T = TypeVar("T")
 
@@ -276,7 +277,7 @@ class Disk:
         the file is closed when the last request is done.
         """
         self._file.close(cancel=cancel)
-        logger.debug("closed %s", self._path)
+        _logger.debug("closed %s", self._path)
 
     # -- Inside ---------------------------------------------------------------
 
