@@ -8,7 +8,7 @@ To read the source, top down: `disk.base` (what a disk is), `disk.plan` and
 `disk.request` (how a request becomes calls), `overlapped` and `completion` (how a
 call becomes a finished future), `slots` and `buffers` (the memory it takes),
 `errors`, and at the bottom `_win32`. Beside them: `virtual_disk` (Windows' driver for
-virtual disks), `vhd` (a file format), `files` (files by name), and on top `copying`,
+virtual disks), `vhd` (a file format), `files` (files by name), and on top `copying`, `streaming`,
 `benchmark`, `aio` (disks for asyncio), `blocking` (disks as binary files) and `cli`.
 """
 

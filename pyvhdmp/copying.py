@@ -30,6 +30,7 @@ from pyvhdmp.disk import (
     wanting_vhdmp,
 )
 from pyvhdmp.errors import DiskError, InvalidInputError
+from pyvhdmp.logs import logger
 from pyvhdmp.pipeline import Compare, Copy, CopyDifferences
 from pyvhdmp.replacing import check_target, partial_name, replacing
 from pyvhdmp.vhd import check_size
@@ -125,6 +126,7 @@ def copy_image(
             if kind is FixedVhdDisk:
                 check_size(size, target)
             image = NewImage(partial, size, kind, overwrite=True, port=port)
+        logger.info("copying %r to %s, a %s", source_disk, target, kind.__name__)
         try:
             copy = _copy(source_disk, image.disk, parent, queue_depth, io_size)
             copy.run(report and (lambda done, total: report("copying", done, total)))
@@ -134,6 +136,7 @@ def copy_image(
         finally:
             image.disk.close(cancel=True)
         skipped = copy.bytes_skipped
+        logger.info("copied %d bytes in %.3f s; %d not written", size, copy.seconds, skipped)
         return CopyResult(
             bytes=size,
             bytes_zero=skipped if parent is None else 0,

@@ -8,17 +8,19 @@ Windows' own codes.
 from __future__ import annotations
 
 import errno
+import ntpath
 import os
-from typing import Final
+from typing import Final, NamedTuple
 
 from pyvhdmp._win32 import Handle, Windows, constants
 from pyvhdmp._win32.memory import wide_text
-from pyvhdmp._win32.structures import LARGE_INTEGER_STRUCT, WCHAR_SIZE
+from pyvhdmp._win32.structures import FIND_DATA_STRUCT, LARGE_INTEGER_STRUCT, WCHAR_SIZE
 from pyvhdmp.buffers import PAGE_SIZE, Block
 from pyvhdmp.errors import InvalidInputError, code_text, last_error, windows_error
 from pyvhdmp.logs import logger
 
 __all__ = [
+    "FolderEntry",
     "check_exists",
     "check_replaceable",
     "checked_path",
@@ -28,6 +30,7 @@ __all__ = [
     "extended",
     "file_attributes",
     "file_size",
+    "folder_entries",
     "full_path",
     "is_directory",
     "move_file",
@@ -95,6 +98,7 @@ def open_file(
         0,
     )
     if handle != constants.INVALID_HANDLE_VALUE:
+        logger.debug("opened %s as a file, handle %#x", path, handle)
         return Handle(handle)
     code = windows.get_last_error()
     error = windows_error(code, "CreateFileW", path)
@@ -170,6 +174,37 @@ def is_directory(windows: Windows, path: str) -> bool:
     return attributes != constants.INVALID_FILE_ATTRIBUTES and bool(
         attributes & constants.FILE_ATTRIBUTE_DIRECTORY
     )
+
+
+class FolderEntry(NamedTuple):
+    """What lies in a folder. `size`: of a file, in bytes."""
+
+    name: str
+    is_folder: bool
+    size: int
+
+
+def folder_entries(windows: Windows, path: str) -> list[FolderEntry]:
+    """Return what lies in a folder, in no order. Raises the `OSError` of FindFirstFileW."""
+    block, found = Block(PAGE_SIZE), []
+    pattern = ntpath.join(path, "*")
+    search = windows.kernel32.FindFirstFileW(extended(windows, pattern), block.address)
+    if search == constants.INVALID_HANDLE_VALUE:
+        if windows.get_last_error() == constants.ERROR_FILE_NOT_FOUND:
+            return []  # an empty volume
+        raise last_error(windows, "FindFirstFileW", path)
+    try:
+        while True:
+            attributes, high, low, raw = FIND_DATA_STRUCT.unpack_from(block.memory)
+            if (name := wide_text(raw)) not in (".", ".."):
+                is_folder = bool(attributes & constants.FILE_ATTRIBUTE_DIRECTORY)
+                found.append(FolderEntry(name, is_folder, high << 32 | low))
+            if not windows.kernel32.FindNextFileW(search, block.address):
+                if windows.get_last_error() != constants.ERROR_NO_MORE_FILES:
+                    raise last_error(windows, "FindNextFileW", path)
+                return found
+    finally:
+        windows.kernel32.FindClose(search)
 
 
 def move_file(windows: Windows, path: str, target: str, *, replace: bool) -> None:

@@ -24,6 +24,7 @@ MODULES = sorted(
 LAYERS = [
     ["__main__"],
     ["cli"],
+    ["streaming"],
     ["copying", "benchmark", "aio", "blocking"],
     ["pipeline", "replacing"],
     ["disk"],
@@ -66,6 +67,9 @@ def layer_of(module: str) -> str:
     return module.split(".")[1] if "." in module else ""
 
 
+# What an extra brings, and which module alone imports it: not when it is imported, see below.
+EXTRAS = {Path("cli/plot.py"): {"matplotlib"}, Path("cli/rich_output.py"): {"rich"}}
+
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -99,9 +103,7 @@ def test_ctypes_is_imported_at_the_bottom_and_in_testing_only(path: Path) -> Non
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_nothing_outside_the_standard_library_is_imported(path: Path) -> None:
-    known = sys.stdlib_module_names | {"pyvhdmp"}
-    if path.relative_to(PACKAGE) == Path("cli/plot.py"):
-        known |= {"matplotlib"}  # which it does without at import, see below
+    known = sys.stdlib_module_names | {"pyvhdmp"} | EXTRAS.get(path.relative_to(PACKAGE), set())
     for name, typing_only in imports_of(path):
         if not typing_only:
             assert name.split(".")[0] in known
@@ -123,7 +125,7 @@ def test_importing_starts_no_thread_binds_no_function_and_imports_little() -> No
     code = (
         "import threading, pyvhdmp, pyvhdmp.cli; from pyvhdmp import _win32; "
         "assert threading.active_count() == 1; assert _win32._installed is None; "
-        "import sys; assert not {'matplotlib', 'asyncio'} & sys.modules.keys()"
+        "import sys; assert not {'matplotlib', 'asyncio', 'rich'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60)
 

@@ -75,11 +75,34 @@ class FILE_SET_SPARSE_BUFFER(ctypes.Structure):
     _fields_: ClassVar[list[tuple[str, CType]]] = [("SetSparse", BYTE)]
 
 
+class WIN32_FIND_DATAW(ctypes.Structure):
+    """minwinbase.h, 592 bytes: an entry of a folder. The names are WCHARs that end with a NUL."""
+
+    _fields_: ClassVar[
+        list[
+            tuple[str, CType | type[ctypes.Array[ctypes.c_uint16] | ctypes.Array[ctypes.c_uint32]]]
+        ]
+    ] = [
+        ("dwFileAttributes", DWORD),
+        ("ftCreationTime", DWORD * 2),
+        ("ftLastAccessTime", DWORD * 2),
+        ("ftLastWriteTime", DWORD * 2),
+        ("nFileSizeHigh", DWORD),
+        ("nFileSizeLow", DWORD),
+        ("dwReserved0", DWORD),
+        ("dwReserved1", DWORD),
+        ("cFileName", ctypes.c_uint16 * 260),
+        ("cAlternateFileName", ctypes.c_uint16 * 14),
+    ]
+
+
 # "0P" at the end pads to the alignment of a pointer, as a C compiler does.
 OVERLAPPED_STRUCT: Final = struct.Struct("@PPIIP")
 OVERLAPPED_RESULT: Final = struct.Struct("@PP")
 OVERLAPPED_ENTRY_STRUCT: Final = struct.Struct("@PPPI0P")
 FILE_ZERO_DATA_STRUCT: Final = struct.Struct("<qq")
+FIND_DATA_STRUCT: Final = struct.Struct("<I24xII8x520s28x")
+"""The attributes, the upper and the lower half of the size, and the name."""
 SEGMENT_SIZE: Final = 8
 LARGE_INTEGER_STRUCT: Final = struct.Struct("<q")
 DWORD_STRUCT: Final = struct.Struct("<I")

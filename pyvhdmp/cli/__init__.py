@@ -3,14 +3,15 @@
 Rules:
 
 1. Standard output has the result, as text or with ``--json`` as one JSON object;
-   standard error has progress, on a terminal only, and errors, one line each, with
-   ``--json`` too: standard output then is empty.
+   standard error has progress, on a terminal only, what is logged with ``--verbose``, and
+   errors, one line each, with ``--json`` too: standard output then is empty.
 2. Exit codes: 0 done, 1 failed (or the images differ), 2 wrong usage, 130 interrupted.
 3. Ctrl+C cancels what the kernel is doing, and one line tells what state the disk is in.
 
-`arguments` is what can be said, `create`, `info`, `attachments`, `changes`, `images` and `bench`
-are the commands, `plot` draws for the last, and `output`, `progress`, `interrupts` and `text` are
-what they share.
+`arguments` is what can be said, `create`, `info`, `attachments`, `changes`, `images`, `bench` and
+`completions` are the commands, `streams` is where copies come from and go to without a file, `plot`
+draws for `bench`, and `output`, `progress`, `rich_output`, `logs`, `interrupts` and `text` are what
+they share.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from collections.abc import Sequence
 from pyvhdmp import _startup
 from pyvhdmp.cli.arguments import USAGE, parse
 from pyvhdmp.cli.interrupts import Interrupted
-from pyvhdmp.cli.output import describe
+from pyvhdmp.cli.logs import shown
+from pyvhdmp.cli.output import describe, print_error
 
 __all__ = ["main", "run"]
 
@@ -34,13 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _main(None if arguments is None else list(arguments))
     except Interrupted as interrupted:
-        print(f"pyvhdmp: interrupted: {interrupted}", file=sys.stderr)
+        print_error(f"interrupted: {interrupted}")
         return INTERRUPTED
     except KeyboardInterrupt:
-        print("pyvhdmp: interrupted", file=sys.stderr)
+        print_error("interrupted")
         return INTERRUPTED
     except (OSError, RuntimeError, MemoryError) as error:
-        print(f"pyvhdmp: {describe(error)}", file=sys.stderr)
+        print_error(describe(error))
         return FAILED
 
 
@@ -49,7 +51,8 @@ def _main(arguments: list[str] | None) -> int:
         command, options = parse(arguments)
     except SystemExit as ended:  # how argparse ends: wrong usage, a help text, the version
         return ended.code if isinstance(ended.code, int) else USAGE
-    return command(options)
+    with shown(options.verbose):
+        return command(options)
 
 
 def run() -> int:

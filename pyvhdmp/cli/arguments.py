@@ -9,16 +9,19 @@ from collections.abc import Callable, Sequence
 from typing import Final, NoReturn, TypeAlias, get_args
 
 import pyvhdmp
-from pyvhdmp.cli import attachments, bench, changes, images
+from pyvhdmp.cli import attachments, bench, changes, images, streams
+from pyvhdmp.cli.completions import SHELLS, completions
 from pyvhdmp.cli.create import create, wrong_usage
 from pyvhdmp.cli.info import info
-from pyvhdmp.cli.text import parse_size
+from pyvhdmp.cli.text import parse_size, path
 from pyvhdmp.disk import Backend
 from pyvhdmp.virtual_disk import VirtualDiskType
 
 __all__ = ["USAGE", "Command", "parse"]
 
 USAGE: Final = 2
+
+_EXAMPLE: Final = "example: "
 
 Command: TypeAlias = Callable[[argparse.Namespace], int]
 
@@ -44,19 +47,54 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"{self.prog}: {message} (try {self.prog} --help)\n")
 
 
+class _Help(argparse.HelpFormatter):
+    """argparse's, with an example on each line."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith(_EXAMPLE):
+            return text
+        return super()._fill_text(text, width, indent)
+
+
 class _Commands:
-    """The commands, each with a help text, an example and ``--json``."""
+    """The commands, each with a help text, examples, and how much it is to tell."""
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         self._subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+        self.known: dict[str, tuple[str, argparse.ArgumentParser]] = {}
+        """What each is for, in a few words, and its parser."""
 
     def add(
-        self, name: str, command: Command, help: str, description: str, example: str
+        self, name: str, command: Command, help: str, description: str, *examples: str
     ) -> argparse.ArgumentParser:
+        """Add a command. An example is what follows its name, or a whole pipeline."""
+        lines = [
+            _EXAMPLE + (example if "pyvhdmp " in example else f"pyvhdmp {name} {example}".rstrip())
+            for example in examples
+        ]
         parser = self._subparsers.add_parser(
-            name, help=help, description=description, epilog=f"example: pyvhdmp {name} {example}"
+            name,
+            help=help,
+            description=description,
+            epilog="\n".join(lines),
+            formatter_class=_Help,
         )
+        self.known[name] = help, parser
         parser.set_defaults(command=command, parser=parser, wrong_usage=lambda _: None)
+        how_much = parser.add_mutually_exclusive_group()
+        how_much.add_argument(
+            "-q",
+            "--quiet",
+            action="store_true",
+            help="print no progress and, after success, no text: errors alone, and --json's",
+        )
+        how_much.add_argument(
+            "-v",
+            "--verbose",
+            action="count",
+            default=0,
+            help="tell on standard error what is done, and which way; twice: every handle, too",
+        )
         return parser
 
 
@@ -76,6 +114,7 @@ def parse(arguments: list[str] | None) -> tuple[Command, argparse.Namespace]:
     _add_changes(commands)
     _add_images(commands)
     _add_bench(commands)
+    _add_completions(commands)
     options = parser.parse_args(arguments)
     complaint: str | None = options.wrong_usage(options)
     if complaint is not None:
@@ -94,25 +133,31 @@ def _add_create(commands: _Commands) -> None:
         "format, .vhd or .vhdx. It gets its name only when it is complete. VHDMP makes it; a "
         "fixed .vhd is made without where VHDMP is not to be had.",
         "disk.vhdx 10G",
+        "monday.avhdx --parent disk.vhdx",
+        "copy.vhd --from disk.vhdx --type fixed",
     )
-    parser.add_argument("path", metavar="PATH", help="the disk to make")
+    parser.add_argument("path", metavar="PATH", type=path, help="the disk to make")
     parser.add_argument(
         "size",
         metavar="SIZE",
         nargs="?",
         type=_size,
-        help="its size, such as 512M or 10GiB, at least 3M; with --from, the source's if it is "
+        help="its size, such as 512M or 1.5G, at least 3M; with --from, the source's if it is "
         "left out",
     )
     _add_type(parser, "how its file holds the content (default dynamic, which grows with use)")
     made_from = parser.add_mutually_exclusive_group()
     made_from.add_argument(
-        "--parent", metavar="P", help="begin with the content of P, which must not change any more"
+        "--parent",
+        metavar="P",
+        type=path,
+        help="begin with the content of P, which must not change from then on",
     )
     made_from.add_argument(
         "--from",
         dest="source",
         metavar="SRC",
+        type=path,
         help="copy the virtual disk SRC, with what it has from its parents",
     )
     parser.add_argument(
@@ -143,10 +188,11 @@ def _add_info(commands: _Commands) -> None:
         info,
         "show what a disk image is",
         "Show what a disk image is, with the whole chain of its parents, and what Windows tells "
-        "about it.",
+        "about it; or list the images in a folder.",
         "disk.vhd --json",
+        ".",
     )
-    parser.add_argument("path", metavar="PATH", help="the image")
+    parser.add_argument("path", metavar="PATH", type=path, help="the image, or a folder of images")
     _add_json(parser, "print it as JSON")
 
 
@@ -159,7 +205,7 @@ def _add_attachments(commands: _Commands) -> None:
         "stays attached until it is detached or the machine restarts.",
         "disk.vhdx --read-only",
     )
-    parser.add_argument("path", metavar="PATH", help="the virtual disk, or an .iso")
+    parser.add_argument("path", metavar="PATH", type=path, help="the virtual disk, or an .iso")
     parser.add_argument("--read-only", action="store_true", help="let nobody write to it")
     parser.add_argument(
         "--no-drive-letter", action="store_true", help="give its volumes no drive letters"
@@ -183,7 +229,7 @@ def _add_attachments(commands: _Commands) -> None:
         "End the attachment of a virtual disk, whoever attached it.",
         "disk.vhdx",
     )
-    parser.add_argument("path", metavar="PATH", help="the virtual disk")
+    parser.add_argument("path", metavar="PATH", type=path, help="the virtual disk")
     _add_json(parser, "print what was detached as JSON")
 
 
@@ -194,11 +240,12 @@ def _add_changes(commands: _Commands) -> None:
         "make a virtual disk larger or smaller",
         "Make a virtual disk larger or, if it is a .vhdx, smaller. Its partitions stay what they "
         "are.",
-        "disk.vhdx 20G",
+        "disk.vhdx 1.5T",
+        "disk.vhdx --smallest",
     )
-    parser.add_argument("path", metavar="PATH", help="the virtual disk")
+    parser.add_argument("path", metavar="PATH", type=path, help="the virtual disk")
     parser.add_argument(
-        "size", metavar="SIZE", nargs="?", type=_size, help="such as 512M or 10GiB, at least 3M"
+        "size", metavar="SIZE", nargs="?", type=_size, help="such as 512M or 1.5G, at least 3M"
     )
     parser.add_argument(
         "--smallest", action="store_true", help="make it as small as its partitions allow"
@@ -217,7 +264,7 @@ def _add_changes(commands: _Commands) -> None:
         "stays.",
         "disk.vhdx",
     )
-    parser.add_argument("path", metavar="PATH", help="the virtual disk")
+    parser.add_argument("path", metavar="PATH", type=path, help="the virtual disk")
     parser.add_argument("--no-zero-scan", action="store_true", help="look for no zeros")
     parser.add_argument("--no-block-moves", action="store_true", help="move no blocks")
     _add_json(parser, "print the old and new sizes as JSON")
@@ -228,9 +275,9 @@ def _add_changes(commands: _Commands) -> None:
         "merge a differencing disk into its parent",
         "Write what a differencing disk holds into its parent, which then holds the content. "
         "Other disks with the same parent, and children of PATH, are lost by that.",
-        "child.vhdx --delete",
+        "monday.avhdx --delete",
     )
-    parser.add_argument("path", metavar="PATH", help="the differencing disk")
+    parser.add_argument("path", metavar="PATH", type=path, help="the differencing disk")
     parser.add_argument(
         "--depth",
         metavar="N",
@@ -253,22 +300,37 @@ def _add_images(commands: _Commands) -> None:
         "is a .vhd, .vhdx, .avhd, .avhdx or .vhds (a fixed .vhd also without), and is raw "
         "otherwise. DST becomes a fixed VHD if it is a .vhd; a dynamic VHDX, which takes no room "
         "for zeros, needs VHDMP, and holds 3 MiB or more, if it is a .vhdx; and a raw image "
-        "otherwise. It gets its name only when it is complete and flushed.",
+        "otherwise. It gets its name only when it is complete and flushed. Standard input and "
+        "output, which are -, have the bytes of a raw disk.",
         "disk.img disk.vhd --verify",
+        "zstd -dc disk.img.zst | pyvhdmp copy - disk.vhdx --size 10G",
+        "pyvhdmp copy disk.vhdx - | ssh backup dd of=disk.img",
     )
-    parser.add_argument("source", metavar="SRC", help="the image to copy")
-    parser.add_argument("target", metavar="DST", help="the image to make")
+    parser.add_argument(
+        "source", metavar="SRC", type=path, help="the image to copy; - is standard input"
+    )
+    parser.add_argument(
+        "target", metavar="DST", type=path, help="the image to make; - is standard output"
+    )
+    parser.add_argument(
+        "--size",
+        metavar="SIZE",
+        type=_size,
+        help="how much standard input has, such as 512M or 1.5G, if it is no file",
+    )
     kind = parser.add_mutually_exclusive_group()
     _add_type(kind, "what DST is to be, if not as its name says; needs VHDMP")
     kind.add_argument(
         "--parent",
         metavar="P",
+        type=path,
         help="make DST (also an .avhd or .avhdx) hold only what differs from P, of SRC's size",
     )
     parser.add_argument("--verify", action="store_true", help="read both again and compare")
     parser.add_argument("--force", action="store_true", help="replace DST if it exists")
     _add_io_options(parser)
     _add_json(parser, "print what was done as JSON")
+    parser.set_defaults(wrong_usage=streams.wrong_copy)
 
     parser = commands.add(
         "compare",
@@ -278,8 +340,8 @@ def _add_images(commands: _Commands) -> None:
         "same, 1 if not.",
         "disk.img disk.vhd",
     )
-    parser.add_argument("first", metavar="A", help="an image")
-    parser.add_argument("second", metavar="B", help="another, of the same size")
+    parser.add_argument("first", metavar="A", type=path, help="an image")
+    parser.add_argument("second", metavar="B", type=path, help="another, of the same size")
     _add_io_options(parser)
     _add_json(parser, "print the result as JSON")
 
@@ -297,7 +359,7 @@ def _add_bench(commands: _Commands) -> None:
         "disk.vhdx --random --block-size 4K --sweep 1,4,16,64 --plot disk.png; or: pyvhdmp bench "
         "scratch.vhd --write 30 --destroy-contents --duration 60",
     )
-    parser.add_argument("path", metavar="PATH", help="the image")
+    parser.add_argument("path", metavar="PATH", type=path, help="the image")
     parser.add_argument(
         "--write",
         metavar="PERCENT",
@@ -371,11 +433,27 @@ def _add_bench(commands: _Commands) -> None:
     parser.add_argument(
         "--plot",
         metavar="FILE",
+        type=path,
         help="draw latency and throughput over queue depth, as .png, .svg or .pdf; needs "
         'matplotlib (pip install "pyvhdmp[plot]")',
     )
     _add_json(parser, "print the figures as JSON")
     parser.set_defaults(wrong_usage=bench.wrong_usage)
+
+
+def _add_completions(commands: _Commands) -> None:
+    parser = commands.add(
+        "completions",
+        completions,
+        "print what has a shell complete all this",
+        "Print a script that has a shell complete commands, options and paths. For bash, put "
+        "into ~/.bashrc: source <(pyvhdmp completions bash). For PowerShell, put into $PROFILE: "
+        "pyvhdmp completions powershell | Out-String | Invoke-Expression.",
+        "powershell | Out-String | Invoke-Expression",
+        "source <(pyvhdmp completions bash)",
+    )
+    parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help="bash or powershell")
+    parser.set_defaults(commands=commands.known)
 
 
 def _add_json(parser: argparse.ArgumentParser, help: str) -> None:
@@ -417,14 +495,14 @@ def _size(text: str) -> int:
 def _io_size(text: str) -> int:
     size = _size(text)
     if size % 4096 or not 4096 <= size <= 64 * 1024 * 1024:
-        raise argparse.ArgumentTypeError(f"{text} is no multiple of 4K up to 64M")
+        raise argparse.ArgumentTypeError(f"{text} is no multiple of 4K up to 64M, such as 256K")
     return size
 
 
 def _block_size(text: str) -> int:
     size = _size(text)
     if size % 512 or not 512 <= size <= 64 * 1024 * 1024:
-        raise argparse.ArgumentTypeError(f"{text} is no multiple of 512 up to 64M")
+        raise argparse.ArgumentTypeError(f"{text} is no multiple of 512 up to 64M, such as 64K")
     return size
 
 

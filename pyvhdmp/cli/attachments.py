@@ -6,7 +6,7 @@ import argparse
 
 from pyvhdmp._win32 import constants
 from pyvhdmp.cli.interrupts import Interrupted
-from pyvhdmp.cli.output import describe, print_json, print_text
+from pyvhdmp.cli.output import describe, print_result, print_table
 from pyvhdmp.disk import is_vhdmp_out_of_reach, open_virtual_disk
 from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.virtual_disk import VirtualDisk
@@ -27,21 +27,16 @@ def attach(options: argparse.Namespace) -> int:
             read_only = disk.is_read_only
     except KeyboardInterrupt as error:
         raise Interrupted(_state(path)) from error
-    if options.json:
-        print_json({"path": path, "device": device, "read_only": read_only})
-    else:
-        print_text(device)
+    print_result(options, {"path": path, "device": device, "read_only": read_only}, device)
     return 0
 
 
 def attached(options: argparse.Namespace) -> int:
     """``attached``: the virtual disks that are attached to this machine."""
     disks = [{"device": device, "path": _file_of(device)} for device in _devices()]
-    if options.json:
-        print_json({"attached": disks})
-    else:
-        for disk in disks:
-            print_text("  ".join(text for text in disk.values() if text))
+    lines = ["  ".join(text for text in disk.values() if text) for disk in disks]
+    rows = [(disk["device"] or "", disk["path"] or "") for disk in disks]
+    print_table(options, {"attached": disks}, "\n".join(lines), rows, ("device", "file"))
     return 0
 
 
@@ -53,10 +48,7 @@ def detach(options: argparse.Namespace) -> int:
             disk.detach()
     except KeyboardInterrupt as error:
         raise Interrupted(_state(path)) from error
-    if options.json:
-        print_json({"path": path})
-    else:
-        print_text(f"detached {path}")
+    print_result(options, {"path": path}, f"detached {path}")
     return 0
 
 

@@ -18,7 +18,7 @@ import random
 from pyvhdmp.benchmark import Measurement, Share, Workload, measure
 from pyvhdmp.cli import plot
 from pyvhdmp.cli.interrupts import telling
-from pyvhdmp.cli.output import print_json, print_text
+from pyvhdmp.cli.output import print_result, print_text
 from pyvhdmp.cli.progress import ProgressLine
 from pyvhdmp.cli.text import format_size
 
@@ -54,7 +54,7 @@ def bench(options: argparse.Namespace) -> int:
     runs = []
     with telling("bench", lambda: _state(options)):
         for depth in options.sweep or [options.queue_depth]:
-            with ProgressLine() as progress:
+            with ProgressLine(quiet=options.quiet) as progress:
                 run = measure(
                     options.path,
                     dataclasses.replace(workload, queue_depth=depth),
@@ -66,15 +66,15 @@ def bench(options: argparse.Namespace) -> int:
                 )
             runs.append(run)
             title = f"{_described(workload)} on {options.path}, {format_size(run.size)}"
-            if not options.json:
+            if not (options.json or options.quiet):
                 if len(runs) == 1:
                     print_text(f"{title}; times in microseconds\n{_HEAD}")
                 print_text("\n".join(_rows(run)))
-    if options.json:
-        asked = dataclasses.asdict(workload)
-        del asked["queue_depth"]
-        measured = [dataclasses.asdict(run) for run in runs]
-        print_json({"path": options.path, "backend": options.backend} | asked | {"runs": measured})
+    asked = dataclasses.asdict(workload)
+    del asked["queue_depth"]
+    measured = [dataclasses.asdict(run) for run in runs]
+    named = {"path": options.path, "backend": options.backend}
+    print_result(options, named | asked | {"runs": measured}, "")  # the text is there already
     if options.plot is not None:
         plot.draw(options.plot, title, runs)
     return 0

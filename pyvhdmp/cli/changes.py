@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pyvhdmp import files
 from pyvhdmp._win32 import current
 from pyvhdmp.cli.interrupts import telling
-from pyvhdmp.cli.output import describe, print_json, print_note, print_text
+from pyvhdmp.cli.output import describe, print_error, print_result
 from pyvhdmp.cli.progress import ProgressLine
 from pyvhdmp.cli.text import format_size
 from pyvhdmp.disk import open_virtual_disk
@@ -40,7 +40,7 @@ def resize(options: argparse.Namespace) -> int:
     path = options.path
     with (
         telling("resize", lambda: f"{path} is as it was") as course,
-        ProgressLine() as progress,
+        ProgressLine(quiet=options.quiet) as progress,
     ):
         with open_virtual_disk(path) as disk:
             before = disk.info
@@ -52,11 +52,9 @@ def resize(options: argparse.Namespace) -> int:
             operation.follow(progress.share("resizing"))
             course.done()
         after = _info_after("resized", path)
-    if options.json:
-        print_json({"path": path} | _sizes(before, after))
-    else:
-        now = f": {format_size(after.virtual_size)}" if after is not None else ""
-        print_text(f"resized {path}{now} (before: {format_size(before.virtual_size)})")
+    now = f": {format_size(after.virtual_size)}" if after is not None else ""
+    said = f"resized {path}{now} (before: {format_size(before.virtual_size)})"
+    print_result(options, {"path": path} | _sizes(before, after), said)
     return 0
 
 
@@ -65,7 +63,7 @@ def compact(options: argparse.Namespace) -> int:
     path = options.path
     with (
         telling("compact", lambda: f"{path} is as it was") as course,
-        ProgressLine() as progress,
+        ProgressLine(quiet=options.quiet) as progress,
     ):
         with open_virtual_disk(path) as disk:
             before = disk.info
@@ -75,11 +73,9 @@ def compact(options: argparse.Namespace) -> int:
             ).follow(progress.share("compacting"))
             course.done()
         after = _info_after("compacted", path)
-    if options.json:
-        print_json({"path": path} | _sizes(before, after))
-    else:
-        now = f": takes {format_size(after.physical_size)}" if after is not None else ""
-        print_text(f"compacted {path}{now} (before: {format_size(before.physical_size)})")
+    now = f": takes {format_size(after.physical_size)}" if after is not None else ""
+    said = f"compacted {path}{now} (before: {format_size(before.physical_size)})"
+    print_result(options, {"path": path} | _sizes(before, after), said)
     return 0
 
 
@@ -88,7 +84,7 @@ def merge(options: argparse.Namespace) -> int:
     path, depth = options.path, options.depth
     with (
         telling("merge", lambda: f"{path} is as it was") as course,
-        ProgressLine() as progress,
+        ProgressLine(quiet=options.quiet) as progress,
     ):
         with open_virtual_disk(path) as disk:
             chain = disk.chain
@@ -106,24 +102,21 @@ def merge(options: argparse.Namespace) -> int:
         if options.delete:
             _delete(merged, target)
         after = _info_after("merged into", target)
-    if options.json:
-        print_json(
-            {
-                "path": path,
-                "merged": merged,
-                "content": target,
-                "deleted": merged if options.delete else [],
-            }
-            | _sizes(chain[depth], after)
-        )
-    else:
-        rest = "deleted" if options.delete else "not needed any more"
-        now = f" and takes {format_size(after.physical_size)}" if after is not None else ""
-        print_text(
-            f"merged into {target}, which holds the content{now} "
-            f"(before: {format_size(chain[depth].physical_size)}); "
-            f"{rest}: {_names(merged)}"
-        )
+    rest = "deleted" if options.delete else "not needed any more"
+    now = f" and takes {format_size(after.physical_size)}" if after is not None else ""
+    print_result(
+        options,
+        {
+            "path": path,
+            "merged": merged,
+            "content": target,
+            "deleted": merged if options.delete else [],
+        }
+        | _sizes(chain[depth], after),
+        f"merged into {target}, which holds the content{now} "
+        f"(before: {format_size(chain[depth].physical_size)}); "
+        f"{rest}: {_names(merged)}",
+    )
     return 0
 
 
@@ -160,7 +153,7 @@ def _info_after(done: str, path: str) -> VirtualDiskInfo | None:
     try:
         return _info(path)
     except OSError as error:
-        print_note(f"{done} {path}, but its new sizes cannot be read: {describe(error)}")
+        print_error(f"{done} {path}, but its new sizes cannot be read: {describe(error)}")
         return None
 
 

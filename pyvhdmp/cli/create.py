@@ -15,9 +15,9 @@ from typing import Final
 
 from pyvhdmp import files
 from pyvhdmp._win32 import current
-from pyvhdmp.cli.info import facts_of
+from pyvhdmp.cli.facts import facts_of
 from pyvhdmp.cli.interrupts import making
-from pyvhdmp.cli.output import describe, print_json, print_note, print_text
+from pyvhdmp.cli.output import describe, print_error, print_result
 from pyvhdmp.cli.progress import ProgressLine
 from pyvhdmp.cli.text import format_size
 from pyvhdmp.disk import (
@@ -26,6 +26,7 @@ from pyvhdmp.disk import (
     wanting_vhdmp,
 )
 from pyvhdmp.errors import InvalidInputError
+from pyvhdmp.logs import logger
 from pyvhdmp.replacing import check_target, partial_name, replacing
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskFormat, VirtualDiskType
 from pyvhdmp.virtual_disk.formats import check_new_disk, check_new_name, format_of
@@ -71,7 +72,7 @@ def create(options: argparse.Namespace) -> int:
                 "--from takes a virtual disk, or an attached one; copy takes raw images, too",
                 options.source,
             )
-    with making("create", path) as course, ProgressLine() as progress:
+    with making("create", path) as course, ProgressLine(quiet=options.quiet) as progress:
         check_target(path, partial, force=options.force, source=made_from)
         with replacing(path, partial, force=options.force):
             _make(options, path, partial, progress)
@@ -79,18 +80,15 @@ def create(options: argparse.Namespace) -> int:
         try:
             facts = facts_of(path)
         except OSError as error:
-            print_note(f"{path} is whole, but what it is cannot be read: {describe(error)}")
+            print_error(f"{path} is whole, but what it is cannot be read: {describe(error)}")
             facts = {"path": path}
-    if options.json:
-        print_json(facts)
-    elif len(facts) == 1:
-        print_text(f"created {path}")
-    else:
+    said = f"created {path}"
+    if len(facts) > 1:
         room = f", takes {format_size(facts['file_size'])}" if "file_size" in facts else ""
-        print_text(
-            f"created {path}: {facts['disk_type']} {facts['format'].upper()}, "
-            f"{format_size(facts['size'])}{room}"
+        said += (
+            f": {facts['disk_type']} {facts['format'].upper()}, {format_size(facts['size'])}{room}"
         )
+    print_result(options, facts, said)
     return 0
 
 
@@ -154,4 +152,6 @@ def _make_fixed_vhd(
     except OSError as error:
         if not is_vhdmp_out_of_reach(error):
             raise
+        error.filename = None  # which it would be another time
+        logger.info("%s is made without VHDMP, which is out of reach: %s", path, describe(error))
         make_fixed_vhd(partial, options.size, disk_id=options.id)

@@ -5,19 +5,31 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["format_bytes", "format_rate", "format_seconds", "format_size", "parse_size"]
+__all__ = ["format_bytes", "format_rate", "format_seconds", "format_size", "parse_size", "path"]
 
 _UNITS: Final = "KMGTP"
-_SIZE: Final = re.compile(r"(\d+)(?:([KMGTP])(?:i?B)?|B)?", re.IGNORECASE)
+_SIZE: Final = re.compile(
+    r"([0-9]+)(?:\.([0-9]+)(?=[KMGTP]))?(?:([KMGTP])(?:i?B)?|B)?", re.IGNORECASE
+)
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes that ``4096``, ``256K``, ``10G`` or ``10GiB`` stand for, units of 1024."""
+    """Return the bytes that ``4096``, ``512K``, ``1.5G`` or ``10GiB`` stand for, units of 1024."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is no size: sizes are whole, such as 4096, 512M or 10GiB")
-    number, unit = match.groups()
-    return int(number) << (10 * (_UNITS.index(unit.upper()) + 1) if unit else 0)
+        raise ValueError(f"{text!r} is no size, such as 4096, 512K, 1.5G or 10GiB")
+    whole, fraction, unit = match.groups(default="")
+    scale: int = 1 << 10 * (_UNITS.index(unit.upper()) + 1) if unit else 1
+    parts: int = 10 ** len(fraction)
+    size, rest = divmod(int(whole + fraction) * scale, parts)
+    if rest:
+        raise ValueError(f"{text!r} is no whole number of bytes, such as 512K, 1.5G or 10GiB")
+    return size
+
+
+def path(text: str) -> str:
+    """Return a path as it is. Arguments of this type are completed with the names of files."""
+    return text
 
 
 def format_size(size: float) -> str:

@@ -44,6 +44,7 @@ from pyvhdmp.disk.resize import ResizeWaiter, ResizeWatch
 from pyvhdmp.disk.waited import transfer_and_wait
 from pyvhdmp.errors import IllegalBlockError, InvalidInputError, ReadOnlyError
 from pyvhdmp.futures import IoFuture, wait_to_the_end
+from pyvhdmp.logs import logger
 from pyvhdmp.overlapped import OverlappedFile, pin_buffers
 
 if TYPE_CHECKING:
@@ -321,6 +322,7 @@ class Disk:
         the file is closed when the last request is done.
         """
         self._file.close(cancel=cancel)
+        logger.debug("closed %s", self._path)
 
     # -- Inside ---------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from pyvhdmp.disk.base import Disk, UnmapBehavior
 from pyvhdmp.disk.other_formats import check_raw
 from pyvhdmp.disk.probe import is_supported, takes_pages
 from pyvhdmp.errors import InvalidInputError
+from pyvhdmp.logs import logger
 from pyvhdmp.overlapped import OverlappedFile
 from pyvhdmp.vhd import FOOTER_SIZE, SECTOR_SIZE, Footer, check_size
 from pyvhdmp.virtual_disk.formats import VirtualDiskFormat, format_of
@@ -282,6 +283,7 @@ def _open(
             files.set_file_size(windows, handle, size, path)
         if _probe_unbuffered(file):
             return file, True
+        logger.info("%s takes no unbuffered pages: opened through the cache, page by page", path)
         file.close()
         owned = files.open_file(
             windows, path, writable=writable, disposition=constants.OPEN_EXISTING

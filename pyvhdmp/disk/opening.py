@@ -16,6 +16,7 @@ from pyvhdmp.disk.base import Disk
 from pyvhdmp.disk.images import FixedVhdDisk, RawDisk
 from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk, check_vhdmp
 from pyvhdmp.errors import InvalidInputError, code_text
+from pyvhdmp.logs import logger
 from pyvhdmp.vhd import NotFixedError
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskType
 from pyvhdmp.virtual_disk.formats import NAMES, format_of
@@ -151,7 +152,13 @@ def open_disk(
     reports; `InvalidInputError` for a file that is not what it should be, or that wants the
     driver where there is none.
     """
-    name = files.checked_path(path)
+    disk = _open(files.checked_path(path), backend, read_only=read_only, port=port)
+    logger.info("opened %r", disk)
+    return disk
+
+
+def _open(name: str, backend: Backend, *, read_only: bool, port: CompletionPort | None) -> Disk:
+    """Do what `open_disk` is for."""
     if backend == "auto":
         suffix = _suffix(name)
         if suffix == ".vhd" or suffix in _VHDMP_ONLY:
@@ -266,25 +273,30 @@ def _open_virtual(name: str, suffix: str, *, read_only: bool, port: CompletionPo
             files.check_exists(current(), name)
             _refuse(name, f"a {suffix} needs Windows' VHDMP driver", error)
         try:
-            return FixedVhdDisk.open(name, read_only=read_only, port=port)
+            disk = FixedVhdDisk.open(name, read_only=read_only, port=port)
         except NotFixedError as reason:
             _refuse(name, str(reason.strerror), error)
+        logger.info("%s goes without VHDMP, which is out of reach: %s", name, _reason(error))
+        return disk
     return VhdmpDisk.take_over(attached, read_only=read_only, port=port)
 
 
 def _refuse(name: str, need: str, error: OSError, way_out: str | None = None) -> NoReturn:
     """Raise for a file that only VHDMP reads, as `error` keeps it from doing so."""
-    code = getattr(error, "winerror", 0)
-    if code in _NOT_ALLOWED:
+    if getattr(error, "winerror", 0) in _NOT_ALLOWED:
         error.add_note(f"Without that there is no way: {need}.")
         refusal, cause = error, error.__cause__
     else:
-        why = f"{str(error.strerror).rstrip('.')} (Windows error {code_text(code)})"
-        need += f", which does not work here: {why}"
+        need += f", which does not work here: {_reason(error)}"
         refusal, cause = InvalidInputError.because(need, name), error
     if way_out is not None:
         refusal.add_note(way_out)
     raise refusal from cause
+
+
+def _reason(error: OSError) -> str:
+    code = getattr(error, "winerror", 0)
+    return f"{str(error.strerror).rstrip('.')} (Windows error {code_text(code)})"
 
 
 def _suffix(path: str) -> str:

@@ -32,6 +32,7 @@ from pyvhdmp.disk.base import Disk, UnmapBehavior
 from pyvhdmp.disk.probe import takes_pages
 from pyvhdmp.disk.resize import ResizeWatch
 from pyvhdmp.disk.unmap import UnmapQueue
+from pyvhdmp.logs import logger
 from pyvhdmp.overlapped import OverlappedFile
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskType
 from pyvhdmp.virtual_disk.questions import virtual_size
@@ -146,6 +147,9 @@ class VhdmpDisk(Disk):
                 disk.close()
             raise
         try:
+            scatter = takes_pages(file)
+            if not scatter:
+                logger.info("%s takes no scattered pages: they go by plain calls", disk.path)
             return cls(
                 file,
                 path=disk.path,
@@ -154,7 +158,7 @@ class VhdmpDisk(Disk):
                 physical_sector_size=info.physical_sector_size,
                 disk_id=info.disk_id,
                 read_only=read_only,
-                scatter=takes_pages(file),
+                scatter=scatter,
             )
         except BaseException:
             file.close()

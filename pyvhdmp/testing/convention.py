@@ -38,6 +38,7 @@ _FAILURE: Final = {
 }
 _FAILURE_OF: Final = {
     "CreateFileW": constants.INVALID_HANDLE_VALUE,
+    "FindFirstFileW": constants.INVALID_HANDLE_VALUE,
     "GetFileAttributesW": constants.INVALID_FILE_ATTRIBUTES,
     "WaitForSingleObject": constants.WAIT_FAILED,
 }

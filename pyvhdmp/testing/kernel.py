@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyvhdmp.testing.long_operations import LongOperation
     from pyvhdmp.testing.volume import File
 
-__all__ = ["CallFailed", "Device", "Event", "FileObject", "Kernel"]
+__all__ = ["CallFailed", "Device", "Event", "FileObject", "Kernel", "Search"]
 
 _FIRST_HANDLE: Final = 0x100
 
@@ -66,6 +66,16 @@ class Event:
 
     def __str__(self) -> str:
         return "event"
+
+
+class Search:
+    """A walk through a folder: what it has yet to tell, as it is told."""
+
+    def __init__(self, entries: Sequence[bytes]) -> None:
+        self.entries = deque(entries)
+
+    def __str__(self) -> str:
+        return "search"
 
 
 class FileObject:
@@ -117,7 +127,7 @@ def _needs(access: int) -> int:
     )
 
 
-Target: TypeAlias = "FileObject | Port | Event"
+Target: TypeAlias = "FileObject | Port | Event | Search"
 """What a handle stands for."""
 
 
@@ -208,6 +218,13 @@ class Kernel(Scheduler):
         """Return the event that a handle stands for."""
         target = self._found(handle, function)
         if not isinstance(target, Event):
+            raise CallFailed(constants.ERROR_INVALID_HANDLE)
+        return target
+
+    def search(self, handle: int, function: str) -> Search:
+        """Return the walk through a folder that a handle stands for."""
+        target = self._found(handle, function)
+        if not isinstance(target, Search):
             raise CallFailed(constants.ERROR_INVALID_HANDLE)
         return target
 

@@ -7,12 +7,15 @@ page in Microsoft's Win32 documentation.
 
 from __future__ import annotations
 
+import fnmatch
+import ntpath
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32.structures import (
     DWORD_STRUCT,
+    FIND_DATA_STRUCT,
     LARGE_INTEGER_STRUCT,
     OVERLAPPED_ENTRY_STRUCT,
     OVERLAPPED_RESULT,
@@ -22,7 +25,7 @@ from pyvhdmp.buffers import PAGE_SIZE
 from pyvhdmp.testing import memory, statuses
 from pyvhdmp.testing.devices import FileDevice, FolderDevice, existing_file
 from pyvhdmp.testing.io_manager import Action, IoManager
-from pyvhdmp.testing.kernel import CallFailed, Event, FileObject, Kernel
+from pyvhdmp.testing.kernel import CallFailed, Event, FileObject, Kernel, Search
 from pyvhdmp.testing.memory import Run
 from pyvhdmp.testing.volume import File, Volume, full_path
 
@@ -156,7 +159,40 @@ class SimulatedKernel32:
         self._check_name(name)
         if self._volume.is_folder(name):
             return constants.FILE_ATTRIBUTE_DIRECTORY
-        return constants.FILE_ATTRIBUTE_READONLY if self._existing(name).is_read_only else 0x80
+        return _attributes(self._existing(name))
+
+    def FindFirstFileW(self, name: str, data: int) -> int:
+        """Begin to walk through what lies in a folder; tell of the first."""
+        folder, pattern = ntpath.split(name)
+        self._check_name(folder)
+        if not self._volume.is_folder(folder):
+            raise CallFailed(constants.ERROR_PATH_NOT_FOUND)
+        entries = [(".", None), ("..", None), *self._volume.entries(folder)]
+        search = Search(
+            [
+                _find_data(entry, file)
+                for entry, file in entries
+                if fnmatch.fnmatchcase(entry.casefold(), pattern.casefold())
+            ]
+        )
+        if not search.entries:
+            raise CallFailed(constants.ERROR_FILE_NOT_FOUND)
+        memory.write(data, search.entries.popleft())
+        return self._kernel.new_handle(search)
+
+    def FindNextFileW(self, search: int, data: int) -> int:
+        """Tell of the next one."""
+        entries = self._kernel.search(search, "FindNextFileW").entries
+        if not entries:
+            raise CallFailed(constants.ERROR_NO_MORE_FILES)
+        memory.write(data, entries.popleft())
+        return 1
+
+    def FindClose(self, search: int) -> int:
+        """End the walk."""
+        self._kernel.search(search, "FindClose")
+        self._kernel.close(search)
+        return 1
 
     def GetFullPathNameW(self, name: str, length: int, path: int, file_part: int) -> int:
         """Return the length of a path in full, and the path where it fits."""
@@ -411,3 +447,16 @@ class SimulatedKernel32:
             else:
                 runs.append((page, PAGE_SIZE))
         return runs
+
+
+def _find_data(name: str, file: File | None) -> bytes:
+    """Return what Windows tells of something in a folder. Without a file it is a folder."""
+    attributes, size = constants.FILE_ATTRIBUTE_DIRECTORY, 0
+    if file is not None:
+        attributes, size = _attributes(file), file.size
+    raw = name.encode("utf-16-le", "surrogatepass")
+    return FIND_DATA_STRUCT.pack(attributes, size >> 32, size & 0xFFFFFFFF, raw)
+
+
+def _attributes(file: File) -> int:
+    return constants.FILE_ATTRIBUTE_READONLY if file.is_read_only else 0x80

@@ -180,6 +180,14 @@ class Volume:
         """Yield the path of each file."""
         return iter([self._spelled[key] for key in self._files])
 
+    def entries(self, folder: str) -> Iterator[tuple[str, File | None]]:
+        """Yield the name of what lies in a folder, and the file, or None for a folder."""
+        parent = _key(folder)
+        for key in sorted(self._folders | self._files.keys()):
+            if ntpath.dirname(key) == parent != key:
+                path = self._spelled.get(key, key) if key in self._files else key
+                yield ntpath.basename(path), self._files.get(key)
+
     # -- From outside: at once on the medium ------------------------------------
 
     def make_folder(self, name: str) -> None:

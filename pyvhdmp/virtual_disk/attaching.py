@@ -18,6 +18,7 @@ from pyvhdmp._win32.virtdisk_structures import ULONG_CELL
 from pyvhdmp.buffers import PAGE_SIZE, Block
 from pyvhdmp.checks import whole_number
 from pyvhdmp.errors import InvalidInputError, windows_error
+from pyvhdmp.logs import logger
 from pyvhdmp.virtual_disk import machine, questions
 from pyvhdmp.virtual_disk.asking import Asking
 from pyvhdmp.virtual_disk.formats import check_flags
@@ -131,6 +132,9 @@ class Attaching(Asking):
             if code != constants.ERROR_SUCCESS:
                 raise windows_error(code, "AttachVirtualDisk", self._path)
             self._attached = True
+        raw = " raw" if flags & enums.ATTACH_VIRTUAL_DISK_FLAG.NO_LOCAL_HOST else ""
+        mode = ", read-only" if flags & enums.ATTACH_VIRTUAL_DISK_FLAG.READ_ONLY else ""
+        logger.info("attached %s%s%s", self._path, raw, mode)
 
     def detach(self) -> None:
         """End the attachment, whoever made it.
@@ -144,6 +148,7 @@ class Attaching(Asking):
             if code != constants.ERROR_SUCCESS:
                 raise windows_error(code, "DetachVirtualDisk", self._path)
             self._attached = False
+        logger.info("detached %s", self._path)
 
     @staticmethod
     def attached_disks() -> tuple[str, ...]:

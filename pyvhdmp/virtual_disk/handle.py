@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from pyvhdmp import files
 from pyvhdmp._win32 import Handle, Windows
+from pyvhdmp.logs import logger
 from pyvhdmp.virtual_disk.operation import Operation
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class DiskHandle:
         self._closing = False
         self._lock = threading.RLock()  # a finalizer may come back in
         self._operations: set[Operation[None]] = set()
+        logger.debug("opened %s as a virtual disk, handle %#x", path, handle)
 
     def __repr__(self) -> str:
         handle = self._handle
@@ -132,6 +134,7 @@ class DiskHandle:
             handle, self._handle = self._handle, None
         if handle is not None:
             files.close_handle(self._windows, handle)
+            logger.debug("closed %s, handle %#x", self._path, handle)
         if interrupted is not None:
             raise interrupted
 

@@ -22,6 +22,7 @@ IS_64_BIT = POINTER == 8
         (s.IO_STATUS_BLOCK, 16, 8, POINTER),
         (s.FILE_ZERO_DATA_INFORMATION, 16, 16, 8),
         (s.FILE_SET_SPARSE_BUFFER, 1, 1, 1),
+        (s.WIN32_FIND_DATAW, 592, 592, 4),
     ],
 )
 def test_structures_have_the_sizes_of_the_headers(
@@ -66,3 +67,13 @@ def test_a_packed_form_is_the_structure(
 def test_the_result_of_an_operation_is_at_the_start_of_its_overlapped() -> None:
     made = s.OVERLAPPED(Internal=0xC0000120, InternalHigh=4096)
     assert s.OVERLAPPED_RESULT.unpack_from(bytes(made)) == (0xC0000120, 4096)
+
+
+def test_an_entry_of_a_folder_is_taken_apart_as_it_is_laid_out() -> None:
+    name = "disk.vhdx".encode("utf-16-le")
+    made = s.WIN32_FIND_DATAW(dwFileAttributes=0x10, nFileSizeHigh=2, nFileSizeLow=3)
+    made.cFileName[: len(name) // 2] = memoryview(name).cast("H")
+    assert s.FIND_DATA_STRUCT.size == ctypes.sizeof(made)
+    attributes, high, low, raw = s.FIND_DATA_STRUCT.unpack(bytes(made))
+    assert (attributes, high, low) == (0x10, 2, 3)
+    assert raw == name.ljust(520, b"\0")

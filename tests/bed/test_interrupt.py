@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.launcher import needs_winpython, start_copy, winpython
+from tests.support.launcher import LAUNCHER, needs_winpython, start_copy, winpython
 
 pytestmark = needs_winpython
 
@@ -46,6 +47,31 @@ def test_ctrl_c_halfway_is_exit_code_130_and_leaves_all_as_it_was(
     else:
         assert names == ["in.img", "out.vhd"]
         assert (tmp_path / "out.vhd").read_bytes() == old
+
+
+@pytest.mark.parametrize("arguments", [["-", "out.img", "--size", "2G"], ["in.img", "-"]])
+def test_ctrl_c_while_a_pipe_is_silent_leaves_all_as_it_was(
+    source: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    assert winpython("-c", "", cwd=tmp_path).returncode == 0  # everything is set up
+    with subprocess.Popen(
+        [LAUNCHER, "-m", "pyvhdmp", "copy", *arguments, "-v"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stderr is not None
+        while b"copying " not in (line := process.stderr.readline()):
+            assert line, process.wait()
+        process.send_signal(signal.SIGINT)
+        process.wait(60)  # while nobody writes to it, or reads from it
+        errors = process.stderr.read().decode()
+    assert process.returncode == 130
+    state = "no file is left" if arguments[0] == "-" else "in.img was only read"
+    said = f"pyvhdmp: interrupted: copy was cancelled; {state}\n"
+    assert errors.replace("\r\n", "\n").endswith(said)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.img"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills a process the Linux way")

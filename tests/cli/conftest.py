@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
@@ -53,6 +55,13 @@ class Done(NamedTuple):
         return self.errors.removeprefix("pyvhdmp: interrupted: ").rstrip("\n")
 
 
+class Terminal(io.StringIO):
+    """A stream that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 Run: TypeAlias = Callable[..., Done]
 
 
@@ -61,6 +70,12 @@ def vhdmp(request: pytest.FixtureRequest) -> Iterator[SimulatedWindows]:
     """A simulated Windows with a driver for virtual disks, and a seed of the test's own."""
     with SimulatedWindows(zlib.crc32(request.node.name.encode())) as simulation:
         yield simulation
+
+
+@pytest.fixture
+def without_rich(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where rich is not installed."""
+    monkeypatch.setitem(sys.modules, "rich.console", None)
 
 
 @pytest.fixture

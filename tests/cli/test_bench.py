@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import random
 import sys
 import warnings
@@ -14,7 +13,7 @@ import pytest
 from pyvhdmp import VirtualDisk, make_fixed_vhd, open_disk
 from pyvhdmp.cli.progress import ProgressLine
 from pyvhdmp.testing import SimulatedWindows
-from tests.cli.conftest import MIB, Run
+from tests.cli.conftest import MIB, Run, Terminal
 from tests.support.files import FilePath
 
 LATENCIES = ["min", "mean", "p50", "p90", "p95", "p99", "p99_9", "max"]
@@ -211,11 +210,11 @@ def test_ctrl_c_says_what_was_done_to_the_disk(image: FilePath, run: Run) -> Non
     )
 
 
+@pytest.mark.usefixtures("without_rich")
 def test_a_terminal_is_shown_how_far_it_is(
     image: FilePath, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    terminal = io.StringIO()
-    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     assert run("bench", str(image), "--duration", "0.3", "--warmup", "0.1").code == 0
     shown = terminal.getvalue().split("\r")

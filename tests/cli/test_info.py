@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pyvhdmp import VirtualDisk
+from pyvhdmp import VirtualDisk, make_fixed_vhd, open_disk
 from pyvhdmp.testing import SimulatedWindows
 from tests.cli.conftest import MIB, Run
+from tests.support.files import FilePath
 
 
 @pytest.fixture
@@ -139,7 +140,7 @@ def test_an_image_of_another_format_than_its_name_says_is_not_taken_for_a_raw_on
 ) -> None:
     vhdmp.files["a.img"] = b"vhdxfile".ljust(MIB)
     said = "a.img: no raw image: this is a VHDX, and has to have a name that ends in .vhdx"
-    assert run(*command).error.startswith(said)
+    assert run(*command).error == said
     assert list(vhdmp.files) == ["C:\\a.img"]
 
 
@@ -151,3 +152,107 @@ def test_an_iso_is_one_with_a_driver_or_without(
     vhdmp.vhdmp = has_vhdmp
     facts = run("info", "a.iso", "--json").json
     assert (facts["format"], facts["size"]) == ("iso", MIB)
+
+
+# -- A folder -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(chain: SimulatedWindows) -> SimulatedWindows:
+    chain.files["a.img"] = bytes(MIB)
+    chain.files["B.RAW"] = bytes(2 * MIB)
+    chain.files["broken.img"] = b"vhdxfile".ljust(MIB)
+    chain.files["broken.vhdx"] = bytes(MIB)
+    chain.files["cd.iso"] = bytes(MIB)
+    chain.files["notes.txt"] = bytes(MIB)
+    chain.files.make_folder("folder.vhdx")
+    chain.files["folder.vhdx\\inner.img"] = bytes(3 * MIB)
+    del chain.files["base.vhdx"]
+    return chain
+
+
+@pytest.mark.usefixtures("folder")
+def test_info_on_a_folder_lists_its_disks(run: Run) -> None:
+    facts = run("info", "C:\\", "--json").json
+    disks = {disk["name"]: disk for disk in facts["disks"]}
+    assert facts["path"] == "C:\\"
+    assert list(disks) == [
+        "a.img",
+        "B.RAW",
+        "broken.img",
+        "broken.vhdx",
+        "cd.iso",
+        "child.avhdx",
+        "grandchild.avhdx",
+    ]
+    assert disks["a.img"] == {
+        "name": "a.img",
+        "path": "C:\\a.img",
+        "format": "raw",
+        "disk_type": "raw",
+        "size": MIB,
+        "file_size": MIB,
+        "parent": None,
+        "problem": None,
+    }
+    assert disks["grandchild.avhdx"]["parent"] == "C:\\child.avhdx"
+    assert disks["child.avhdx"]["parent"] == "C:\\base.vhdx"  # where it was looked for
+    assert "(Windows error 0xC03A000D)" in disks["child.avhdx"]["problem"]
+    assert disks["child.avhdx"]["size"] == 8 * MIB
+    assert disks["cd.iso"]["format"] == "iso"
+    for name, reason in (("broken.img", "no raw image: this is a VHDX"), ("broken.vhdx", "")):
+        assert disks[name]["problem"].startswith(reason)
+        assert disks[name]["problem"]
+        assert (disks[name]["size"], disks[name]["file_size"]) == (None, MIB)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_folder_as_text_has_a_line_for_each_disk(run: Run) -> None:
+    head, *rows = run("info", ".").text.splitlines()
+    assert head.split() == "name format type size file parent or problem".split()  # noqa: SIM905
+    assert [row.split()[0] for row in rows][:3] == ["a.img", "B.RAW", "broken.img"]
+    columns = [head.index(word) for word in head.split()[:6]]
+    cells = [
+        [row[start:end].strip() for start, end in zip(columns, [*columns[1:], None], strict=True)]
+        for row in rows
+    ]
+    assert cells[0] == ["a.img", "raw", "raw", "1.0 MiB", "1.0 MiB", ""]
+    assert cells[2][:5] == ["broken.img", "", "", "", "1.0 MiB"]
+    assert cells[2][5].startswith("no raw image: this is a VHDX")
+    assert cells[-1][5].startswith("C:\\child.avhdx; ")
+
+
+@pytest.mark.parametrize("spelling", ["folder.vhdx", "folder.vhdx\\", "C:/folder.vhdx"])
+@pytest.mark.usefixtures("folder")
+def test_a_folder_is_one_whatever_its_name(run: Run, spelling: str) -> None:
+    (disk,) = run("info", spelling, "--json").json["disks"]
+    assert (disk["name"], disk["size"]) == ("inner.img", 3 * MIB)
+
+
+def test_a_folder_without_disks_has_nothing_to_show(vhdmp: SimulatedWindows, run: Run) -> None:
+    vhdmp.files.make_folder("empty")
+    assert run("info", "empty").text == ""
+    assert run("info", "empty", "--json").json == {"path": "empty", "disks": []}
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(vhdmp: SimulatedWindows, run: Run) -> None:
+    vhdmp.files["folder\\a.img"] = bytes(MIB)
+    vhdmp.fail_next("FindFirstFileW", 5)
+    assert run("info", "folder").error.startswith("folder: ")
+    vhdmp.fail_next("FindNextFileW", 1117)
+    assert run("info", "folder").error.endswith("(Windows error 1117)")
+
+
+def test_a_disk_that_is_in_use_says_so_in_its_row(
+    machine: SimulatedWindows | None, tmp_path: FilePath, run: Run
+) -> None:
+    (tmp_path / "a.img").write_bytes(bytes(MIB))
+    (tmp_path / "b.img").write_bytes(bytes(512))
+    make_fixed_vhd(tmp_path / "c.vhd", MIB)
+    with open_disk(tmp_path / "a.img"):
+        disks = run("info", str(tmp_path), "--json").json["disks"]
+    assert [disk["name"] for disk in disks] == ["a.img", "b.img", "c.vhd"]
+    assert "(Windows error 32)" in disks[0]["problem"]
+    assert [disk["problem"] for disk in disks[1:]] == [None, None]
+    assert [disk["file_size"] for disk in disks] == [MIB, 512, MIB + 512]
+    assert (disks[2]["format"], disks[2]["disk_type"]) == ("vhd", "fixed")

@@ -1,15 +1,15 @@
-"""The progress line: on a terminal only, and wiped at the end."""
+"""The progress line, in plain text: on a terminal only, and wiped at the end."""
 
 from __future__ import annotations
 
 import io
 
+import pytest
+
 from pyvhdmp.cli.progress import ProgressLine
+from tests.cli.conftest import Terminal
 
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+pytestmark = pytest.mark.usefixtures("without_rich")
 
 
 def test_a_terminal_is_shown_bytes_rate_and_time_left() -> None:

@@ -21,6 +21,11 @@ from pyvhdmp.cli.text import format_rate, format_seconds, format_size, parse_siz
         ("10G", 10 << 30),
         ("10GB", 10 << 30),
         ("10GiB", 10 << 30),
+        ("10g", 10 << 30),
+        ("512K", 512 << 10),
+        ("1.5G", 3 << 29),
+        ("1.5gib", 3 << 29),
+        ("0.25K", 256),
         (" 2T ", 2 << 40),
     ],
 )
@@ -28,12 +33,18 @@ def test_sizes_are_read_in_units_of_1024(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "K", "-1", "1.5G", "10X", "0x10", "1 G", "1GiBs"])
+@pytest.mark.parametrize(
+    "text", ["", "K", "-1", "1.5", "1.5B", ".5G", "1.G", "1,5G", "10X", "0x10", "1 G", "1GiBs", "²"]
+)
 def test_what_is_no_size_is_refused_by_name(text: str) -> None:
-    with pytest.raises(
-        ValueError,
-        match=f"{re.escape(repr(text))} is no size: sizes are whole, such as 4096, 512M or 10GiB",
-    ):
+    said = f"{text!r} is no size, such as 4096, 512K, 1.5G or 10GiB"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        parse_size(text)
+
+
+@pytest.mark.parametrize("text", ["1.1K", "0.0001K", "1.3333G"])
+def test_what_is_no_whole_number_of_bytes_is_refused_by_name(text: str) -> None:
+    with pytest.raises(ValueError, match=f"{text!r} is no whole number of bytes, such as 512K"):
         parse_size(text)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import re
+import shlex
 import sys
 
 import pytest
 
 import pyvhdmp
 from pyvhdmp.cli import main
+from pyvhdmp.cli.arguments import parse
 from pyvhdmp.testing import SimulatedWindows
 
 
@@ -24,6 +28,11 @@ from pyvhdmp.testing import SimulatedWindows
         (["copy", "a.img", "b.vhd", "--io-size", "1000"], "1000 is no multiple of 4K"),
         (["copy", "a.img", "b.vhd", "--io-size", "128M"], "128M is no multiple of 4K"),
         (["copy", "a.img", "b.vhd", "--io-size", "big"], "'big' is no size"),
+        (["copy", "a.img", "b.vhd", "--io-size", "2,5M"], "argument --io-size: '2,5M' is no size"),
+        (["create", "a.vhdx", "1.5"], "argument SIZE: '1.5' is no size, such as"),
+        (["create", "a.vhdx", "8M", "--block-size", "1.1K"], "argument --block-size: '1.1K' is no"),
+        (["resize", "a.vhdx", "8 M"], "argument SIZE: '8 M' is no size, such as"),
+        (["bench", "a.img", "--block-size", "x"], "argument --block-size: 'x' is no size, such as"),
         (["copy", "a.img", "b.vhd", "--type", "sparse"], "'sparse' is neither fixed nor dynamic"),
         (["copy", "a.img", "b.vhd", "--type", "fixed", "--parent", "c.vhd"], "not allowed with"),
         (["create"], "PATH"),
@@ -74,16 +83,45 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
 
 
 COMMANDS = (
-    "create info attach attached detach resize compact merge copy compare bench".split()  # noqa: SIM905
+    "create",
+    "info",
+    "attach",
+    "attached",
+    "detach",
+    "resize",
+    "compact",
+    "merge",
+    "copy",
+    "compare",
+    "bench",
+    "completions",
 )
 
 
+def test_these_are_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    listed = re.findall(r"^    (\w+)(?: |$)", capsys.readouterr().out, re.MULTILINE)
+    assert tuple(listed) == COMMANDS
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_an_example_in_its_help(
-    command: str, capsys: pytest.CaptureFixture[str]
+def test_every_command_has_examples_in_its_help_that_the_parser_takes(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "40")  # where all else is broken into lines
     assert main([command, "--help"]) == 0
-    assert f"example: pyvhdmp {command} " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    examples = re.findall(r"^example: .*?\bpyvhdmp (.*?)(?: [|>] .*|\))?$", said, re.MULTILINE)
+    assert examples
+    assert len(examples) == said.count("example: ")
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    for example in examples:
+        words = shlex.split(example)
+        assert words[0] == command
+        run, options = parse(words)
+        assert run.__name__ == command
+        assert options.command is run
+    assert capsys.readouterr() == ("", "")
 
 
 def test_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
