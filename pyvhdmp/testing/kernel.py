@@ -72,7 +72,7 @@ class Search:
     """A walk through a folder: what it has yet to tell, as it is told."""
 
     def __init__(self, entries: Sequence[bytes]) -> None:
-        self.entries = deque(entries)
+        self.entries: deque[bytes] = deque(entries)
 
     def __str__(self) -> str:
         return "search"
