@@ -17,7 +17,8 @@ Rules:
    nothing and says so, upon which `io.BufferedWriter` would try for ever.
 4. Ctrl+C lets the caller go when the kernel has let go of the caller's memory, not before.
    Nor does who waits for another thread's call hinder it: see `_Lock`.
-5. Nobody waits in a finalizer. A disk that is left open says so itself.
+5. Nobody waits in a finalizer. A disk that is left open says so itself. A finalizer or a signal
+   handler that comes in while its thread reads or writes is refused, as those of `io` are.
 """
 
 from __future__ import annotations
@@ -72,8 +73,6 @@ class BlockingDisk(io.RawIOBase):
     it. Ctrl+C cancels the request and is raised when the kernel has let go of the buffers.
     """
 
-    _disk: Disk
-
     def __init__(self, disk: Disk, *, close_disk: bool = True) -> None:
         self._disk = instance(disk, Disk, "disk")
         self._close_disk = close_disk
@@ -83,6 +82,7 @@ class BlockingDisk(io.RawIOBase):
         self._head = edges[: disk.sector_size]
         self._tail = edges[PAGE_SIZE:][: disk.sector_size]
         self._lock = _Lock()
+        self._busy = False
 
     @classmethod
     def open(
@@ -261,19 +261,25 @@ class BlockingDisk(io.RawIOBase):
 
     def _transfer(self, memory: memoryview, *, write: bool) -> None:
         """Read or write the bytes from here on, and with them what makes whole sectors of them."""
-        disk, size = self._disk, self._disk.sector_size
-        first, lead = divmod(self._position, size)
-        last, end = divmod(self._position + len(memory), size)
+        if self._busy:  # see rule 5
+            raise RuntimeError(f"reentrant call inside of {self!r}")
+        disk, size, start = self._disk, self._disk.sector_size, self._position
+        first, lead = divmod(start, size)
+        last, end = divmod(start + len(memory), size)
         tail = self._head if last == first else self._tail
-        if write:  # see rule 2
-            if lead or (end and last == first):
-                self._do(disk.read_vectored, [self._head], first)
-            if end and last != first:
-                self._do(disk.read_vectored, [self._tail], last)
-        parts = [self._head[:lead], memory, tail[end or size :]]
-        begin = disk.write_vectored if write else disk.read_vectored
-        self._do(begin, [part for part in parts if len(part)], first)
-        self._position += len(memory)
+        self._busy = True
+        try:
+            if write:  # see rule 2
+                if lead or (end and last == first):
+                    self._do(disk.read_vectored, [self._head], first)
+                if end and last != first:
+                    self._do(disk.read_vectored, [self._tail], last)
+            parts = [self._head[:lead], memory, tail[end or size :]]
+            begin = disk.write_vectored if write else disk.read_vectored
+            self._do(begin, [part for part in parts if len(part)], first)
+        finally:
+            self._busy = False
+        self._position = start + len(memory)
 
     def _do(self, begin: Begin, buffers: list[memoryview], sector: int) -> None:
         """Carry out one request, see rule 4."""
@@ -295,7 +301,7 @@ class BlockingDisk(io.RawIOBase):
 class _Lock:
     """A lock that lets Ctrl+C through while it is waited for, which others do not on Windows.
 
-    The thread that holds it can take it again, as a finalizer may come back in.
+    The thread that holds it can take it again.
     """
 
     def __init__(self) -> None:

@@ -15,11 +15,12 @@ import signal
 import threading
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from functools import partial
 from itertools import chain
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -37,6 +38,9 @@ from tests.disk.kinds import SIZE, make, make_file
 from tests.support import windows
 from tests.support.files import FilePath
 from tests.support.pipe_disk import SECTOR, PipeDisk
+
+if TYPE_CHECKING:
+    from pyvhdmp.buffers import Buffer
 
 pytestmark = pytest.mark.usefixtures("machine")
 
@@ -490,6 +494,28 @@ def run(works: list[Callable[[], object]]) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
+
+
+def test_what_comes_in_while_its_own_thread_writes_is_refused(
+    raw: BlockingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finalizer or a signal handler does, and would change what lies around the write."""
+    write_vectored = raw.disk.write_vectored
+
+    def interrupted(buffers: Sequence[Buffer], sector: int) -> Future[None]:
+        for call in (lambda: raw.write(b"other"), lambda: raw.read(1)):
+            raw.seek(5000)
+            with pytest.raises(RuntimeError, match="reentrant"):
+                call()
+        return write_vectored(buffers, sector)
+
+    raw.seek(100)
+    with monkeypatch.context() as patch:
+        patch.setattr(raw.disk, "write_vectored", interrupted)
+        raw.write(b"data")
+    assert raw.tell() == 104
+    assert content(raw.disk) == bytes(100) + b"data" + bytes(SIZE - 104)
+    raw.write(b"more")
 
 
 def test_a_done_callback_cannot_wait_and_begins_nothing(raw: BlockingDisk) -> None:
