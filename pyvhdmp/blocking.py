@@ -73,6 +73,8 @@ class BlockingDisk(io.RawIOBase):
     it. Ctrl+C cancels the request and is raised when the kernel has let go of the buffers.
     """
 
+    _disk: Disk
+
     def __init__(self, disk: Disk, *, close_disk: bool = True) -> None:
         self._disk = instance(disk, Disk, "disk")
         self._close_disk = close_disk
@@ -82,7 +84,7 @@ class BlockingDisk(io.RawIOBase):
         self._head = edges[: disk.sector_size]
         self._tail = edges[PAGE_SIZE:][: disk.sector_size]
         self._lock = _Lock()
-        self._busy = False
+        self._busy_thread = 0
 
     @classmethod
     def open(
@@ -181,7 +183,7 @@ class BlockingDisk(io.RawIOBase):
             length = self._room(len(memory))
             if length:
                 with memory[:length] as target:
-                    self._transfer(target, write=False)
+                    self._transfer_alone(target, write=False)
             return length
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -212,7 +214,7 @@ class BlockingDisk(io.RawIOBase):
             length = self._room(len(memory))
             if length:
                 with memory[:length] as source:
-                    self._transfer(source, write=True)
+                    self._transfer_alone(source, write=True)
             elif len(memory):
                 raise OSError(errno.ENOSPC, "the disk ends here", self.name)
             return length
@@ -236,6 +238,7 @@ class BlockingDisk(io.RawIOBase):
         with self._lock:
             if self.closed:
                 return
+            self._check_open()
             try:
                 super().close()  # which flushes
             except ValueError:
@@ -250,6 +253,8 @@ class BlockingDisk(io.RawIOBase):
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError("I/O operation on a closed file")
+        if self._busy_thread == threading.get_ident():  # see rule 5
+            raise RuntimeError(f"reentrant call inside of {self!r}")
 
     def _room(self, length: int) -> int:
         """Return how many of `length` bytes from here lie on the disk."""
@@ -259,27 +264,28 @@ class BlockingDisk(io.RawIOBase):
             self._known_size = self._disk.size
         return max(0, min(end, self._known_size) - self._position)
 
+    def _transfer_alone(self, memory: memoryview, *, write: bool) -> None:
+        self._busy_thread = threading.get_ident()
+        try:
+            self._transfer(memory, write=write)
+        finally:
+            self._busy_thread = 0
+
     def _transfer(self, memory: memoryview, *, write: bool) -> None:
         """Read or write the bytes from here on, and with them what makes whole sectors of them."""
-        if self._busy:  # see rule 5
-            raise RuntimeError(f"reentrant call inside of {self!r}")
-        disk, size, start = self._disk, self._disk.sector_size, self._position
-        first, lead = divmod(start, size)
-        last, end = divmod(start + len(memory), size)
+        disk, size = self._disk, self._disk.sector_size
+        first, lead = divmod(self._position, size)
+        last, end = divmod(self._position + len(memory), size)
         tail = self._head if last == first else self._tail
-        self._busy = True
-        try:
-            if write:  # see rule 2
-                if lead or (end and last == first):
-                    self._do(disk.read_vectored, [self._head], first)
-                if end and last != first:
-                    self._do(disk.read_vectored, [self._tail], last)
-            parts = [self._head[:lead], memory, tail[end or size :]]
-            begin = disk.write_vectored if write else disk.read_vectored
-            self._do(begin, [part for part in parts if len(part)], first)
-        finally:
-            self._busy = False
-        self._position = start + len(memory)
+        if write:  # see rule 2
+            if lead or (end and last == first):
+                self._do(disk.read_vectored, [self._head], first)
+            if end and last != first:
+                self._do(disk.read_vectored, [self._tail], last)
+        parts = [self._head[:lead], memory, tail[end or size :]]
+        begin = disk.write_vectored if write else disk.read_vectored
+        self._do(begin, [part for part in parts if len(part)], first)
+        self._position += len(memory)
 
     def _do(self, begin: Begin, buffers: list[memoryview], sector: int) -> None:
         """Carry out one request, see rule 4."""
