@@ -70,7 +70,8 @@ class BlockingDisk(io.RawIOBase):
     All methods can be called from any thread; one at a time is carried out. They raise
     `ValueError` on a closed file, and what the future of the request would: `MediumError` or
     another `OSError` of Windows; with errno ECANCELED if ``disk.close(cancel=True)`` cancelled
-    it. Ctrl+C cancels the request and is raised when the kernel has let go of the buffers.
+    it. Ctrl+C cancels the request and is raised when the kernel has let go of the buffers. What
+    a finalizer or a signal handler does while its thread reads or writes raises `RuntimeError`.
     """
 
     _disk: Disk
@@ -234,11 +235,12 @@ class BlockingDisk(io.RawIOBase):
         """Flush, then close the disk, unless it was asked not to. Idempotent.
 
         The disk is closed even if the flush fails, and is not flushed if it is closed already.
+        Raises `RuntimeError` in a finalizer or a signal handler that comes into another call.
         """
         with self._lock:
             if self.closed:
                 return
-            self._check_open()
+            self._check_alone()
             try:
                 super().close()  # which flushes
             except ValueError:
@@ -253,6 +255,9 @@ class BlockingDisk(io.RawIOBase):
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError("I/O operation on a closed file")
+        self._check_alone()
+
+    def _check_alone(self) -> None:
         if self._busy_thread == threading.get_ident():  # see rule 5
             raise RuntimeError(f"reentrant call inside of {self!r}")
 
