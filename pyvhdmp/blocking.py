@@ -17,7 +17,8 @@ Rules:
    nothing and says so, upon which `io.BufferedWriter` would try for ever.
 4. Ctrl+C lets the caller go when the kernel has let go of the caller's memory, not before.
    Nor does who waits for another thread's call hinder it: see `_Lock`.
-5. Nobody waits in a finalizer. A disk that is left open says so itself.
+5. Nobody waits in a finalizer. A disk that is left open says so itself. A finalizer or a signal
+   handler that comes in while its thread reads or writes is refused, as those of `io` are.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class BlockingDisk(io.RawIOBase):
     All methods can be called from any thread; one at a time is carried out. They raise
     `ValueError` on a closed file, and what the future of the request would: `MediumError` or
     another `OSError` of Windows; with errno ECANCELED if ``disk.close(cancel=True)`` cancelled
-    it. Ctrl+C cancels the request and is raised when the kernel has let go of the buffers.
+    it. Ctrl+C cancels the request and is raised when the kernel has let go of the buffers. What
+    a finalizer or a signal handler does while its thread reads or writes raises `RuntimeError`.
     """
 
     _disk: Disk
@@ -82,6 +84,7 @@ class BlockingDisk(io.RawIOBase):
         self._head = edges[: disk.sector_size]
         self._tail = edges[PAGE_SIZE:][: disk.sector_size]
         self._lock = _Lock()
+        self._busy_thread = 0
 
     @classmethod
     def open(
@@ -180,7 +183,7 @@ class BlockingDisk(io.RawIOBase):
             length = self._room(len(memory))
             if length:
                 with memory[:length] as target:
-                    self._transfer(target, write=False)
+                    self._transfer_alone(target, write=False)
             return length
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -214,7 +217,7 @@ class BlockingDisk(io.RawIOBase):
             length = self._room(len(memory))
             if length:
                 with memory[:length] as source:
-                    self._transfer(source, write=True)
+                    self._transfer_alone(source, write=True)
             elif len(memory):
                 raise OSError(errno.ENOSPC, "the disk ends here", self.name)
             return length
@@ -237,10 +240,12 @@ class BlockingDisk(io.RawIOBase):
         """Flush, then close the disk, unless it was asked not to. Idempotent.
 
         The disk is closed even if the flush fails, and is not flushed if it is closed already.
+        Raises `RuntimeError` in a finalizer or a signal handler that comes into another call.
         """
         with self._lock:
             if self.closed:
                 return
+            self._check_alone()
             try:
                 super().close()  # which flushes
             except ValueError:
@@ -255,6 +260,11 @@ class BlockingDisk(io.RawIOBase):
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError("I/O operation on a closed file")
+        self._check_alone()
+
+    def _check_alone(self) -> None:
+        if self._busy_thread == threading.get_ident():  # see rule 5
+            raise RuntimeError(f"reentrant call inside of {self!r}")
 
     def _room(self, length: int) -> int:
         """Return how many of `length` bytes from here lie on the disk."""
@@ -263,6 +273,13 @@ class BlockingDisk(io.RawIOBase):
         if end > self._known_size:  # else nobody need be asked: the disk checks the range
             self._known_size = self._disk.size
         return max(0, min(end, self._known_size) - self._position)
+
+    def _transfer_alone(self, memory: memoryview, *, write: bool) -> None:
+        self._busy_thread = threading.get_ident()
+        try:
+            self._transfer(memory, write=write)
+        finally:
+            self._busy_thread = 0
 
     def _transfer(self, memory: memoryview, *, write: bool) -> None:
         """Read or write the bytes from here on, and with them what makes whole sectors of them."""
@@ -291,7 +308,7 @@ class BlockingDisk(io.RawIOBase):
 class _Lock:
     """A lock that lets Ctrl+C through while it is waited for, which others do not on Windows.
 
-    The thread that holds it can take it again, as a finalizer may come back in.
+    The thread that holds it can take it again.
     """
 
     def __init__(self) -> None:

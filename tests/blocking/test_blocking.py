@@ -293,6 +293,34 @@ def test_a_request_that_fails_leaves_the_position(pipe: PipeDisk) -> None:
     assert file.tell() == 100
 
 
+def test_what_comes_in_while_its_own_thread_writes_is_refused(
+    raw: BlockingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finalizer or a signal handler does, and would change what lies around the write."""
+    carry_out = raw._do
+    calls: list[Callable[[], object]] = [
+        lambda: raw.write(b"other"),
+        lambda: raw.read(1),
+        lambda: raw.seek(5000),
+        raw.flush,
+        raw.close,
+    ]
+
+    def interrupted(how: object, buffers: object, sector: object) -> None:
+        for call in calls:
+            with pytest.raises(RuntimeError, match="reentrant"):
+                call()
+        carry_out(how, buffers, sector)  # type: ignore[arg-type]  # whatever they are
+
+    raw.seek(100)
+    with monkeypatch.context() as patch:
+        patch.setattr(raw, "_do", interrupted)
+        assert raw.write(b"data") == 4
+    assert raw.tell() == 104
+    assert content(raw.disk) == bytes(100) + b"data" + bytes(SIZE - 104)
+    assert raw.write(b"more") == 4
+
+
 # -- What it says of itself --------------------------------------------------------------
 
 

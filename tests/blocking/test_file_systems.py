@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("machine")
 MIB: Final = 1 << 20
 FILES: Final[dict[str, bytes]] = {
     **{f"{size} bytes.bin": random.Random(size).randbytes(size) for size in (0, 1, 2047, 2048)},
-    **{f"log-{number:03}.txt": b"%d" % number for number in range(40)},
+    **{f"log-{number:03}.txt": b"%d" % number for number in range(15)},
     "Größe µ.txt": "ä".encode(),
     "folder/a long name in it.tar.gz": random.Random(1).randbytes(300_001),
     "other/thirteen.char": b"13",
@@ -39,7 +39,7 @@ FILES: Final[dict[str, bytes]] = {
 @pytest.fixture
 def formatted(kind: str, tmp_path: FilePath, port: CompletionPort) -> Iterator[tuple[Disk, int]]:
     """A disk of each kind, and the bits of the FAT that goes with its size."""
-    bits, size = {"raw": (16, 40 * MIB), "fixed-vhd": (12, 8 * MIB), "vhdmp": (16, 20 * MIB)}[kind]
+    bits, size = {"raw": (16, 9 * MIB), "fixed-vhd": (12, 8 * MIB), "vhdmp": (16, 10 * MIB)}[kind]
     with make(kind, tmp_path, size=size, port=port) as disk:
         yield disk, bits
 
