@@ -31,7 +31,7 @@ LAYERS = [
     ["overlapped", "virtual_disk"],
     ["completion"],
     ["futures", "vhd", "files"],
-    ["slots"],
+    ["slots", "blocks"],
     ["buffers"],
     ["errors"],
     ["checks", "hints"],

@@ -4,14 +4,14 @@ Rules:
 
 1. It takes no plan, no parts and no bounce memory; whatever needs any of these is a `Request`.
 2. It costs one object, its future, and what the call takes.
-3. Memory that is contiguous takes no list of pages.
+3. Memory that is contiguous takes no list of pages, and so may be longer than a list is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from threading import RLock
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pyvhdmp._win32.memory import Pin
 from pyvhdmp.buffers import PAGE_SIZE
@@ -24,6 +24,9 @@ __all__ = ["DirectTransfer", "direct_memory"]
 T = TypeVar("T")
 
 _PAGE_MASK = PAGE_SIZE - 1
+_MAX_CONTIGUOUS: Final = 16 * 1024 * 1024
+"""Bytes of one call that takes no list. Longer requests go in parts, which Windows has to lock
+in memory, and can cancel, one by one."""
 
 
 def direct_memory(pins: list[Pin], length: int, *, scatter: bool) -> int | list[int] | None:
@@ -31,11 +34,11 @@ def direct_memory(pins: list[Pin], length: int, *, scatter: bool) -> int | list[
 
     That is its address where it is contiguous, and else, with `scatter`, that of each page.
     """
+    if len(pins) == 1 and length <= _MAX_CONTIGUOUS:
+        address = pins[0].address
+        return None if not length or (address | length) & _PAGE_MASK else address
     if not 0 < length <= MAX_PART:
         return None
-    if len(pins) == 1:
-        address = pins[0].address
-        return None if (address | length) & _PAGE_MASK else address
     pages: list[int] = []
     for pin in pins:
         address, size = pin.address, pin.length
