@@ -206,6 +206,7 @@ class Copy(_Pipeline):
         self._reads = self._writes = 0
         self._blocks = BlockPool(io_size, 2 * queue_depth)
         self._to_write: deque[_Write] = deque()
+        # Not a SimpleQueue: a simulated Windows would not see that the writer waits in it.
         self._handed_over: Queue[_Write | None] = Queue()
         self._writer: threading.Thread | None = None
         self.bytes_skipped = 0
