@@ -45,9 +45,9 @@ _Request: TypeAlias = Callable[[list[memoryview], int], "Future[None]"]
 
 _PROGRESS_SECONDS: Final = 0.1
 _READS_AT_A_TIME: Final = 2
-"""Reads that begin when one request is over. Windows may carry out a read while it is begun,
-and what has been read by then is not written until it returns; two double what is in flight
-with each that is over."""
+"""Reads that begin when one request is over, and one at the very beginning. Windows may carry
+out a read while it is begun, and nothing is written until that returns; where it does not, two
+for each that is over soon are as many as may be in flight."""
 
 
 class _Pipeline:
