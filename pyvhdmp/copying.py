@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from pyvhdmp import files
 from pyvhdmp.completion import CompletionPort
@@ -37,7 +37,12 @@ from pyvhdmp.vhd import check_size
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskType
 from pyvhdmp.virtual_disk.formats import check_new_disk
 
-__all__ = ["CopyResult", "Report", "compare_images", "copy_image"]
+__all__ = ["IO_SIZE", "QUEUE_DEPTH", "CopyResult", "Report", "compare_images", "copy_image"]
+
+QUEUE_DEPTH: Final = 4
+IO_SIZE: Final = 4 * 1024 * 1024
+"""By default: the requests in flight in each direction, and the bytes of one. Each costs the
+same, so they are large; all their memory is 32 MiB, and 48 where a parent is read, too."""
 
 Report: TypeAlias = Callable[[str, int, int], None]
 """Called about ten times a second with what is being done, bytes done, bytes in all."""
@@ -69,8 +74,8 @@ def copy_image(
     *,
     disk_type: VirtualDiskType | None = None,
     parent: str | os.PathLike[str] | None = None,
-    queue_depth: int = 32,
-    io_size: int = 256 * 1024,
+    queue_depth: int = QUEUE_DEPTH,
+    io_size: int = IO_SIZE,
     verify: bool = False,
     force: bool = False,
     report: Report | None = None,
@@ -82,11 +87,11 @@ def copy_image(
     has the source's sector size.
 
     `parent`: the target becomes a differencing disk of that, which is to have the source's
-    size, and holds no more than the blocks that differ.
+    size, and holds no more than what differs, in granules of 64 KiB.
 
-    `queue_depth` reads and as many writes of `io_size` bytes are in flight. `verify`:
-    read both again and compare, before the target gets its name. `force`: replace
-    a target that exists.
+    `queue_depth` reads and as many writes of `io_size` bytes are in flight; shorter writes
+    where granules of zeros are left out. `verify`: read both again and compare, before the
+    target gets its name. `force`: replace a target that exists.
 
     Raises the `OSError` of Windows and `DiskError`s. Whatever is raised, Ctrl+C
     included, the target is as it was before; only `AlreadyDone` is Ctrl+C that came when
@@ -195,8 +200,8 @@ def compare_images(
     first: str | os.PathLike[str],
     second: str | os.PathLike[str],
     *,
-    queue_depth: int = 32,
-    io_size: int = 256 * 1024,
+    queue_depth: int = QUEUE_DEPTH,
+    io_size: int = IO_SIZE,
     report: Report | None = None,
 ) -> int | None:
     """Return the first byte at which two images of one size differ, or None.

@@ -12,10 +12,12 @@ Rules:
    would have the same seed do other things on a simulated Windows.
 3. What is in flight, and whether all of it is to be cancelled, is known under one lock:
    so a request that was being begun when it was decided is cancelled, too.
-4. Its memory is fixed at the start: page-aligned buffers, used again and again, the one
-   that was used last, and lies in the processor's cache, first.
+4. Its memory is bounded from the start: blocks for what may be in flight in each
+   direction, and no more, however large the disks are.
 5. After an error, a difference or Ctrl+C no more is read or handed over, what is in
    flight or handed over is cancelled, and `run` returns only when it is over.
+6. Requests are as large as they were asked for, since each costs the same. What need not
+   be written is left out by granules all the same: see `blocks`.
 """
 
 from __future__ import annotations
@@ -29,12 +31,12 @@ from functools import partial
 from queue import Queue
 from typing import Final, TypeAlias
 
-from pyvhdmp.buffers import PageBuffer
+from pyvhdmp.blocks import GRANULE, BlockBuffer, BlockPool, Run, differing_runs, nonzero_runs
 from pyvhdmp.completion import wait_interruptibly
 from pyvhdmp.disk import Disk
 from pyvhdmp.errors import InvalidInputError
 
-__all__ = ["Compare", "Copy", "CopyDifferences", "Progress", "is_zero"]
+__all__ = ["Compare", "Copy", "CopyDifferences", "Progress"]
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called about ten times a second with the bytes done and the bytes there are."""
@@ -42,7 +44,10 @@ Progress: TypeAlias = Callable[[int, int], None]
 _Request: TypeAlias = Callable[[list[memoryview], int], "Future[None]"]
 
 _PROGRESS_SECONDS: Final = 0.1
-_ZEROS: Final = bytes(64 * 1024)
+_READS_AT_A_TIME: Final = 2
+"""Reads that begin when one request is over, and one at the very beginning. Windows may carry
+out a read while it is begun, and nothing is written until that returns; where it does not, two
+for each that is over soon are as many as may be in flight."""
 
 
 class _Pipeline:
@@ -169,15 +174,15 @@ class _Pipeline:
             future.cancel()
 
 
-_Block: TypeAlias = tuple[int, int, memoryview]
-"""What has been read: the place, the length, and a buffer that may be longer."""
+_Write: TypeAlias = tuple[int, memoryview, Callable[[], None]]
+"""What is to be written: the place, the data, and what is done when it has been."""
 
 
 class Copy(_Pipeline):
     """Copy all of `source` to the beginning of `target`.
 
     Up to `queue_depth` reads and as many writes of `io_size` bytes are in flight.
-    `target_is_zero`: blocks of zeros need not be written.
+    `target_is_zero`: granules of zeros need not be written.
     """
 
     def __init__(
@@ -199,9 +204,10 @@ class Copy(_Pipeline):
         self._target_is_zero = target_is_zero
         self._queue_depth = queue_depth
         self._reads = self._writes = 0
-        self._free = [memoryview(PageBuffer(io_size)) for _ in range(2 * queue_depth)]
-        self._to_write: deque[_Block] = deque()
-        self._handed_over: Queue[_Block | None] = Queue()
+        self._blocks = BlockPool(io_size, 2 * queue_depth)
+        self._to_write: deque[_Write] = deque()
+        # Not a SimpleQueue: a simulated Windows would not see that the writer waits in it.
+        self._handed_over: Queue[_Write | None] = Queue()
         self._writer: threading.Thread | None = None
         self.bytes_skipped: int = 0
         """Bytes that were not written: zeros, or what the target holds already."""
@@ -209,51 +215,63 @@ class Copy(_Pipeline):
     def _advance(self) -> None:
         while self._to_write and self._writes < self._queue_depth and not self._cancelled:
             self._hand_over(self._to_write.popleft())
-        while self._has_blocks and self._free and self._reads < self._queue_depth:
-            self._begin_read(self._free.pop())
+        for _ in range(_READS_AT_A_TIME if self._next else 1):
+            if not (self._has_blocks and self._blocks.free and self._reads < self._queue_depth):
+                break
+            self._begin_read(self._blocks.take())
 
     def _end(self) -> None:
         self._handed_over.put(None)
         super()._end()
 
-    def _begin_read(self, buffer: memoryview) -> None:
+    def _begin_read(self, block: BlockBuffer) -> None:
         offset, length = self._take_block()
         self._reads += 1
-        then = partial(self._was_read, offset, length, buffer)
-        self._read(self._source, offset, buffer[:length], then)
 
-    def _was_read(self, offset: int, length: int, buffer: memoryview) -> None:
-        self._reads -= 1
-        if self._target_is_zero and is_zero(buffer[:length]):
-            self.bytes_skipped += length
-            self._release(length, buffer)
-        else:
-            self._to_write.append((offset, length, buffer))
+        def was_read() -> None:
+            self._reads -= 1
+            data = block.view[:length]
+            runs = nonzero_runs(data) if self._target_is_zero else [(0, length)]
+            self._write_runs(offset, length, block, runs)
 
-    def _hand_over(self, block: _Block) -> None:
+        self._read(self._source, offset, block.view[:length], was_read)
+
+    def _write_runs(self, offset: int, length: int, block: BlockBuffer, runs: list[Run]) -> None:
+        """Have runs of a block written, which then is free again."""
+        unwritten = len(runs)
+        self.bytes_skipped += length - sum(end - start for start, end in runs)
+        if not runs:
+            self._release(length, block)
+
+        def was_written() -> None:
+            nonlocal unwritten
+            self._writes -= 1
+            unwritten -= 1
+            if not unwritten:
+                self._release(length, block)
+
+        for start, end in runs:
+            self._to_write.append((offset + start, block.view[start:end], was_written))
+
+    def _hand_over(self, write: _Write) -> None:
         if self._writer is None:  # here, where no Ctrl+C comes in between
             writer = threading.Thread(target=self._write, name="pyvhdmp-writer", daemon=True)
             writer.start()
             self._writer = writer
         self._writes += 1
         self._running += 1
-        self._handed_over.put(block)
+        self._handed_over.put(write)
 
     def _write(self) -> None:
         """On the writer's thread: begin what is handed over, until it is None."""
-        write, sector_size = self._target.write_vectored, self._target.sector_size
-        while (block := self._handed_over.get()) is not None:
-            offset, length, buffer = block
-            then = partial(self._was_written, length, buffer)
-            self._begin(write, offset // sector_size, buffer[:length], then)
+        request, sector_size = self._target.write_vectored, self._target.sector_size
+        while (write := self._handed_over.get()) is not None:
+            offset, data, then = write
+            self._begin(request, offset // sector_size, data, then)
 
-    def _was_written(self, length: int, buffer: memoryview) -> None:
-        self._writes -= 1
-        self._release(length, buffer)
-
-    def _release(self, length: int, buffer: memoryview) -> None:
+    def _release(self, length: int, block: BlockBuffer) -> None:
         self._done += length
-        self._free.append(buffer)
+        self._blocks.give(block)
 
 
 class CopyDifferences(Copy):
@@ -261,11 +279,11 @@ class CopyDifferences(Copy):
 
     def __init__(self, source: Disk, target: Disk, *, queue_depth: int, io_size: int) -> None:
         super().__init__(source, target, queue_depth=queue_depth, io_size=io_size)
-        self._held = [memoryview(PageBuffer(io_size)) for _ in range(queue_depth)]
+        self._held = BlockPool(io_size, queue_depth)
 
-    def _begin_read(self, buffer: memoryview) -> None:
+    def _begin_read(self, block: BlockBuffer) -> None:
+        held = self._held.take()
         offset, length = self._take_block()
-        held = self._held.pop()
         missing = 2
         self._reads += 1
 
@@ -275,16 +293,12 @@ class CopyDifferences(Copy):
             if missing:
                 return
             self._reads -= 1
-            is_same = bytes(buffer[:length]) == bytes(held[:length])
-            self._held.append(held)
-            if is_same:
-                self.bytes_skipped += length
-                self._release(length, buffer)
-            else:
-                self._to_write.append((offset, length, buffer))
+            runs = differing_runs(block.view[:length], held)
+            self._held.give(held)
+            self._write_runs(offset, length, block, runs)
 
-        for disk, into in ((self._source, buffer), (self._target, held)):
-            self._read(disk, offset, into[:length], was_read)
+        for disk, into in ((self._source, block), (self._target, held)):
+            self._read(disk, offset, into.view[:length], was_read)
 
 
 class Compare(_Pipeline):
@@ -298,47 +312,37 @@ class Compare(_Pipeline):
                 second.path,
             )
         self._disks = (first, second)
-        self._free = [
-            (memoryview(PageBuffer(io_size)), memoryview(PageBuffer(io_size)))
-            for _ in range(queue_depth)
-        ]
+        self._blocks = BlockPool(io_size, 2 * queue_depth)
         self.difference: int | None = None
 
     def _advance(self) -> None:
-        while self._has_blocks and self._free:
-            pair = self._free.pop()
-            offset, length = self._take_block()
-            missing = [len(pair)]
+        while self._has_blocks and self._blocks.free >= len(self._disks):
+            self._begin_reads(self._blocks.take(), self._blocks.take())
 
-            def was_read(
-                offset: int, length: int, pair: tuple[memoryview, memoryview], missing: list[int]
-            ) -> None:
-                missing[0] -= 1
-                if not missing[0]:
-                    self._compare(offset, pair[0][:length], pair[1][:length])
-                    self._done += length
-                    self._free.append(pair)
+    def _begin_reads(self, first: BlockBuffer, second: BlockBuffer) -> None:
+        offset, length = self._take_block()
+        missing = 2
 
-            for disk, buffer in zip(self._disks, pair, strict=True):
-                then = partial(was_read, offset, length, pair, missing)
-                self._read(disk, offset, buffer[:length], then)
+        def was_read() -> None:
+            nonlocal missing
+            missing -= 1
+            if missing:
+                return
+            self._compare(offset, first.view[:length], second)
+            self._done += length
+            self._blocks.give(first)
+            self._blocks.give(second)
 
-    def _compare(self, offset: int, first: memoryview, second: memoryview) -> None:
-        a, b = bytes(first), bytes(second)  # compared at the speed of memory, as views are not
-        if a == b:
+        for disk, into in zip(self._disks, (first, second), strict=True):
+            self._read(disk, offset, into.view[:length], was_read)
+
+    def _compare(self, offset: int, data: memoryview, other: BlockBuffer) -> None:
+        runs = differing_runs(data, other)
+        if not runs:
             return
         self._next = self._size  # blocks before this one are in flight already
-        at = offset + next(i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y)
+        start, end = runs[0]
+        pairs = zip(data[start : start + GRANULE], other.view[start:end], strict=False)
+        at = offset + start + next(i for i, (x, y) in enumerate(pairs) if x != y)
         if self.difference is None or at < self.difference:
             self.difference = at
-
-
-def is_zero(view: memoryview) -> bool:
-    """Whether `view` is all zeros. Data that is not mostly shows it in its first bytes."""
-    if bytes(view[:512]) != _ZEROS[: min(512, len(view))]:
-        return False
-    step = len(_ZEROS)
-    return all(
-        bytes(part) == _ZEROS[: len(part)]
-        for part in (view[start : start + step] for start in range(0, len(view), step))
-    )

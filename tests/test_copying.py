@@ -89,6 +89,18 @@ def test_zeros_are_skipped_and_counted(tmp_path: FilePath) -> None:
     assert result.bytes_bounced == 0
 
 
+@pytest.mark.parametrize("io_size", [MIB, 4 * MIB, 64 * MIB])
+def test_zeros_are_left_out_of_requests_of_any_size(tmp_path: FilePath, io_size: int) -> None:
+    content = bytearray(8 * MIB + 512)
+    for start, end in ((0, 1), (BLOCK, BLOCK + 1), (5 * BLOCK - 1, 5 * BLOCK + 1)):
+        content[start:end] = b"\x01" * (end - start)
+    content[-512:] = b"\xee" * 512
+    (tmp_path / "in.img").write_bytes(content)
+    result = copy_image(tmp_path / "in.img", tmp_path / "out.img", io_size=io_size)
+    assert (tmp_path / "out.img").read_bytes() == content
+    assert result.bytes_zero == len(content) - 4 * BLOCK - 512
+
+
 def test_both_directions_are_in_flight_at_once(source: FilePath, tmp_path: FilePath) -> None:
     result = copy_image(source, tmp_path / "out.vhd", queue_depth=4, io_size=4096)
     assert 1 < result.depth <= 8
@@ -278,7 +290,7 @@ def test_a_copy_with_a_parent_holds_only_what_differs(
     result = copy("in.img", target, parent="base.vhdx", verify=True)
     assert result.target_type == "differencing"
     assert result.bytes_zero == 0
-    assert result.bytes_same == 8 * MIB - max(io_size, 512) - MIB
+    assert result.bytes_same == 8 * MIB - BLOCK - MIB
     with VirtualDisk.open(target, info_only=True) as disk:
         assert disk.info.parent_path == "C:\\base.vhdx"
     assert compare_images("in.img", target) is None

@@ -32,7 +32,7 @@ LAYERS = [
     ["overlapped", "virtual_disk"],
     ["completion"],
     ["futures", "vhd", "files"],
-    ["slots"],
+    ["slots", "blocks"],
     ["buffers"],
     ["errors"],
     ["checks", "hints", "logs"],

@@ -14,6 +14,7 @@ from pyvhdmp.cli.completions import SHELLS, completions
 from pyvhdmp.cli.create import create, wrong_usage
 from pyvhdmp.cli.info import info
 from pyvhdmp.cli.text import parse_size, path
+from pyvhdmp.copying import IO_SIZE, QUEUE_DEPTH
 from pyvhdmp.disk import Backend
 from pyvhdmp.virtual_disk import VirtualDiskType
 
@@ -472,16 +473,17 @@ def _add_io_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--queue-depth",
         type=_queue_depth,
-        default=32,
+        default=QUEUE_DEPTH,
         metavar="N",
-        help="requests in flight in each direction, 1 to 1024 (default 32)",
+        help=f"requests in flight in each direction, 1 to 1024 (default {QUEUE_DEPTH})",
     )
     parser.add_argument(
         "--io-size",
         type=_io_size,
-        default=256 * 1024,
+        default=IO_SIZE,
         metavar="N",
-        help="bytes in a request, such as 64K or 1M: a multiple of 4K up to 64M (default 256K)",
+        help="bytes in a request, such as 64K or 1M: a multiple of 4K up to 64M (default "
+        f"{IO_SIZE >> 20}M)",
     )
 
 

@@ -4,7 +4,7 @@ Rules:
 
 1. It takes no plan, no parts and no bounce memory; whatever needs any of these is a `Request`.
 2. It costs one object, its future, and what the call takes.
-3. Memory that is contiguous takes no list of pages.
+3. Memory that is contiguous takes no list of pages, and so may be longer than a list is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import reduce
 from operator import or_
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pyvhdmp._win32.memory import Pins
 from pyvhdmp.buffers import PAGE_SIZE
@@ -25,6 +25,9 @@ __all__ = ["DirectTransfer", "direct_memory"]
 T = TypeVar("T")
 
 _PAGE_MASK = PAGE_SIZE - 1
+_MAX_CONTIGUOUS: Final = 16 * 1024 * 1024
+"""Bytes of one call that takes no list. Longer requests go in parts, which Windows has to lock
+in memory, and can cancel, one by one."""
 
 
 def direct_memory(pins: Pins, *, scatter: bool) -> int | list[int] | None:
@@ -33,11 +36,9 @@ def direct_memory(pins: Pins, *, scatter: bool) -> int | list[int] | None:
     That is its address where it is contiguous, and else, with `scatter`, that of each page.
     """
     addresses, length = pins.addresses, pins.length
-    if not 0 < length <= MAX_PART:
-        return None
-    if len(addresses) == 1:
+    if len(addresses) == 1 and 0 < length <= _MAX_CONTIGUOUS:
         return None if (addresses[0] | length) & _PAGE_MASK else addresses[0]
-    if reduce(or_, addresses) & _PAGE_MASK:
+    if not 0 < length <= MAX_PART or reduce(or_, addresses) & _PAGE_MASK:
         return None
     pages = addresses
     if pins.lengths.count(PAGE_SIZE) != len(addresses):  # not a page each

@@ -319,6 +319,20 @@ def test_rule_3_requests_that_wait_for_bounce_memory_block_nobody(
             assert disk.read(number * 4096, len(piece) // SECTOR).result(SECONDS) == piece
 
 
+def test_rule_4_some_mebibytes_of_contiguous_pages_are_one_call(
+    kind: str, tmp_path: FilePath
+) -> None:
+    size = 4 << 20
+    with CompletionPort() as port, make(kind, tmp_path, size=size, port=port) as disk:
+        source, target = PageBuffer(size), PageBuffer(size)
+        source[:] = random.Random(4).randbytes(size)
+        calls = port.calls
+        disk.write_vectored([source], 0).result(SECONDS)
+        disk.read_vectored([target], 0).result(SECONDS)
+        assert port.calls - calls == 2
+        assert source[:] == target[:]
+
+
 def test_rule_4_a_long_request_is_split_and_finished_once(kind: str, tmp_path: FilePath) -> None:
     size = 96 << 20
     with CompletionPort() as port, make(kind, tmp_path, size=size, port=port) as disk:
