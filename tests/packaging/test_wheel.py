@@ -131,7 +131,8 @@ def test_a_packager_finds_everything_in_the_sdist(built: Path, tmp_path: Path) -
         archive.extractall(tmp_path, filter="data")
     folder = tmp_path / path.name.removesuffix(".tar.gz")
     folders = [".github", "pyvhdmp", "tests", "typings"]
-    assert top == {*folders, ".gitignore", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
+    files = [".gitattributes", ".gitignore", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"]
+    assert top == {*folders, *files}
     missing = {name for name in files_of(*folders) if not (folder / name).is_file()}
     assert not missing
     assert os.access(folder / "tests" / "run", os.X_OK)
