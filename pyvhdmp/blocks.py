@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from pyvhdmp._win32.memory import Pin
+from pyvhdmp._win32.memory import Pins
 from pyvhdmp.buffers import PAGE_SIZE
 
 __all__ = ["GRANULE", "BlockBuffer", "BlockPool", "Run", "differing_runs", "nonzero_runs"]
@@ -37,9 +37,9 @@ class BlockBuffer:
 
     def __init__(self, size: int) -> None:
         self._memory = bytearray(size + PAGE_SIZE)
-        pin = Pin(self._memory, writable=True)
-        self._start = -pin.address % PAGE_SIZE
-        pin.release()
+        pins = Pins([self._memory], writable=True)
+        self._start: int = -pins.addresses[0] % PAGE_SIZE
+        pins.release()
         self.view = memoryview(self._memory)[self._start : self._start + size]
 
     def holds(self, data: memoryview, start: int) -> bool:

@@ -28,9 +28,10 @@ from queue import Queue
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pyvhdmp import files
+from pyvhdmp.blocks import nonzero_runs
 from pyvhdmp.buffers import PageBuffer
 from pyvhdmp.completion import CompletionPort
-from pyvhdmp.copying import CopyResult, Report
+from pyvhdmp.copying import IO_SIZE, QUEUE_DEPTH, CopyResult, Report
 from pyvhdmp.disk import (
     Disk,
     FixedVhdDisk,
@@ -45,7 +46,6 @@ from pyvhdmp.disk.other_formats import check_raw
 from pyvhdmp.errors import DiskError, InvalidInputError, ShortTransferError
 from pyvhdmp.futures import IoFuture
 from pyvhdmp.logs import logger
-from pyvhdmp.pipeline import is_zero
 from pyvhdmp.replacing import check_target, partial_name, replacing
 from pyvhdmp.vhd import SECTOR_SIZE, check_size
 from pyvhdmp.virtual_disk import VirtualDiskType
@@ -84,8 +84,8 @@ def copy_from_stream(
     *,
     stream_name: str = "the stream",
     disk_type: VirtualDiskType | None = None,
-    queue_depth: int = 32,
-    io_size: int = 256 * 1024,
+    queue_depth: int = QUEUE_DEPTH,
+    io_size: int = IO_SIZE,
     verify: bool = False,
     force: bool = False,
     report: Report | None = None,
@@ -157,8 +157,8 @@ def copy_to_stream(
     stream: WritableStream,
     *,
     stream_name: str = "the stream",
-    queue_depth: int = 32,
-    io_size: int = 256 * 1024,
+    queue_depth: int = QUEUE_DEPTH,
+    io_size: int = IO_SIZE,
     report: Report | None = None,
 ) -> CopyResult:
     """Write all of a disk to `stream`, in order, while up to `queue_depth` blocks are read ahead.
@@ -315,25 +315,27 @@ def _fill(
 ) -> int:
     """Write what the source has to a disk of zeros; return how much of it was zeros."""
     free = _buffers(disk, queue_depth, io_size)
-    in_flight: deque[tuple[Future[None], memoryview]] = deque()
+    in_flight: deque[tuple[list[Future[None]], memoryview]] = deque()
     size, bytes_zero = disk.size, 0
     for offset in range(0, size, io_size):
         if not free:
-            future, buffer = in_flight.popleft()
-            future.result()
+            writes, buffer = in_flight.popleft()
+            for write in writes:
+                write.result()
             free.append(buffer)
         buffer = free.pop()
         block = buffer[: min(io_size, size - offset)]
         thread.call(partial(source.fill, block))
-        if is_zero(block):
-            bytes_zero += len(block)
-            free.append(buffer)
-        else:
-            future = disk.write_vectored([block], offset // disk.sector_size)
-            in_flight.append((future, buffer))
+        bytes_zero += len(block)
+        writes = []
+        for start, end in nonzero_runs(block):
+            bytes_zero -= end - start
+            writes.append(disk.write((offset + start) // disk.sector_size, block[start:end]))
+        in_flight.append((writes, buffer))
         course.advance(len(block))
-    for future, _ in in_flight:
-        future.result()
+    for writes, _ in in_flight:
+        for write in writes:
+            write.result()
     return bytes_zero
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pyvhdmp._win32.memory import Pin
+from pyvhdmp._win32.memory import Pins
 from pyvhdmp.blocks import GRANULE, BlockBuffer, BlockPool, Run, differing_runs, nonzero_runs
 from pyvhdmp.buffers import PAGE_SIZE
 
@@ -67,10 +67,10 @@ def test_one_byte_that_differs_is_found_wherever_it_is(length: int) -> None:
 def test_a_block_is_page_aligned_zeroed_and_of_the_size_asked_for(size: int) -> None:
     block = BlockBuffer(size)
     assert bytes(block.view) == bytes(size)
-    pin = Pin(block.view, writable=True)
-    assert pin.address % PAGE_SIZE == 0
-    assert pin.length == size
-    pin.release()
+    pins = Pins([block.view], writable=True)
+    assert pins.addresses[0] % PAGE_SIZE == 0
+    assert pins.length == size
+    pins.release()
 
 
 def test_a_pool_has_so_many_blocks_and_gives_the_one_used_last() -> None:
