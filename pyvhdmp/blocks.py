@@ -40,7 +40,7 @@ class BlockBuffer:
         pins = Pins([self._memory], writable=True)
         self._start: int = -pins.addresses[0] % PAGE_SIZE
         pins.release()
-        self.view = memoryview(self._memory)[self._start : self._start + size]
+        self.view: memoryview = memoryview(self._memory)[self._start : self._start + size]
 
     def holds(self, data: memoryview, start: int) -> bool:
         """Whether it is `data` that begins at byte `start`."""

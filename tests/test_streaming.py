@@ -300,7 +300,10 @@ def test_a_write_that_fails_makes_nothing(after: int) -> None:
 
 
 def test_what_was_not_written_as_it_came_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyvhdmp.streaming.is_zero", lambda block: block[:512] == content()[:512])
+    def runs(block: memoryview) -> list[tuple[int, int]]:
+        return [] if block[:512] == content()[:512] else [(0, len(block))]
+
+    monkeypatch.setattr("pyvhdmp.streaming.nonzero_runs", runs)
     with SimulatedWindows() as machine:
         with pytest.raises(DiskError, match="verification failed"):
             copy_from_stream(io.BytesIO(content()), "out.img", SIZE, verify=True)

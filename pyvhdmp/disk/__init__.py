@@ -18,6 +18,7 @@ from pyvhdmp.disk.opening import (
     open_virtual_disk,
     wanting_vhdmp,
 )
+from pyvhdmp.disk.slices import Slice as Slice
 from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk
 
 __all__ = [

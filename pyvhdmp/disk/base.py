@@ -82,6 +82,8 @@ class Disk:
     """The kind of disk, as `open_disk` names its backends."""
 
     _noun: ClassVar[str] = "disk"
+    _make_slice: ClassVar[Callable[[Disk, int, int], Disk]]
+    """Given by `slices`, as a slice is a disk, too."""
 
     def __init__(
         self,
@@ -311,9 +313,7 @@ class Disk:
         closed disk. If the disk becomes smaller later, a request past its end raises
         `IllegalBlockError`, or its future fails as Windows has it.
         """
-        from pyvhdmp.disk.slices import Slice  # which is a Disk
-
-        return Slice(self, first_sector, count)
+        return Disk._make_slice(self, first_sector, count)
 
     def close(self, *, cancel: bool = False) -> None:
         """Refuse new requests, wait for those in flight, then close the file.

@@ -99,6 +99,9 @@ class Slice(Disk):
         return self._loan.lend(partial(self._beneath._unmap, self._first_sector + sector, count))
 
 
+Disk._make_slice = Slice
+
+
 class _Direction(Direction):
     """Reading, or writing, through a slice: its errors tell what they count from."""
 
