@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Backend,
         Disk,
         FixedVhdDisk,
+        HeldBuffers,
         RawDisk,
         UnmapBehavior,
         VhdmpDisk,
@@ -70,6 +71,7 @@ __all__ = [
     "Disk",
     "DiskError",
     "FixedVhdDisk",
+    "HeldBuffers",
     "IllegalBlockError",
     "InvalidInputError",
     "MediumError",
@@ -102,7 +104,8 @@ if not TYPE_CHECKING:
         "buffers": "PageBuffer",
         "completion": "CompletionPort",
         "disk": (
-            "Backend Disk FixedVhdDisk RawDisk UnmapBehavior VhdmpDisk make_fixed_vhd open_disk"
+            "Backend Disk FixedVhdDisk HeldBuffers RawDisk UnmapBehavior VhdmpDisk "
+            "make_fixed_vhd open_disk"
         ),
         "errors": (
             "DiskError IllegalBlockError InvalidInputError MediumError ReadOnlyError "

@@ -49,7 +49,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from pyvhdmp.buffers import PAGE_SIZE, PageBuffer
 from pyvhdmp.checks import whole_number
 from pyvhdmp.completion import CompletionPort
-from pyvhdmp.disk import Backend, Disk, UnmapBehavior, open_disk
+from pyvhdmp.disk import Backend, Disk, HeldBuffers, UnmapBehavior, open_disk
 from pyvhdmp.disk.direction import Counters
 from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.futures import IoFuture
@@ -219,7 +219,7 @@ class AsyncDisk:
 
     # -- Requests -------------------------------------------------------------
 
-    async def read_vectored(self, buffers: Sequence[Buffer], sector: int) -> None:
+    async def read_vectored(self, buffers: Sequence[Buffer] | HeldBuffers, sector: int) -> None:
         """Fill every buffer, in order, from `sector` on.
 
         Raises `InvalidInputError` for a buffer that is read-only or not contiguous, or a
@@ -231,7 +231,7 @@ class AsyncDisk:
         await self._begin(partial(self._disk.read_vectored, buffers, sector)).end()
 
     async def write_vectored(
-        self, buffers: Sequence[Buffer], sector: int, *, fua: bool = False
+        self, buffers: Sequence[Buffer] | HeldBuffers, sector: int, *, fua: bool = False
     ) -> None:
         """Write the buffers, in order, from `sector` on.
 

@@ -8,6 +8,7 @@ is) and `other_formats` (and what is none of them).
 from __future__ import annotations
 
 from pyvhdmp.disk.base import Disk, UnmapBehavior
+from pyvhdmp.disk.held import HeldBuffers
 from pyvhdmp.disk.images import FixedVhdDisk, NewImage, RawDisk, make_fixed_vhd
 from pyvhdmp.disk.opening import (
     Backend,
@@ -25,6 +26,7 @@ __all__ = [
     "Backend",
     "Disk",
     "FixedVhdDisk",
+    "HeldBuffers",
     "NewImage",
     "NewVirtualImage",
     "RawDisk",

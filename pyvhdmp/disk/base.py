@@ -38,6 +38,7 @@ from pyvhdmp.buffers import PAGE_SIZE, PageBuffer
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.direct import DirectTransfer, direct_memory
 from pyvhdmp.disk.direction import Counters, Direction
+from pyvhdmp.disk.held import HeldBuffers, SharedPins
 from pyvhdmp.disk.plan import MAX_PART, plan
 from pyvhdmp.disk.request import Request
 from pyvhdmp.disk.resize import ResizeWaiter, ResizeWatch
@@ -203,7 +204,7 @@ class Disk:
 
     # -- Requests -------------------------------------------------------------
 
-    def read_vectored(self, buffers: Sequence[Buffer], sector: int) -> Future[None]:
+    def read_vectored(self, buffers: Sequence[Buffer] | HeldBuffers, sector: int) -> Future[None]:
         """Fill every buffer, in order, from `sector` on. Future of None.
 
         Raises `InvalidInputError` for a buffer that is read-only or not contiguous,
@@ -214,7 +215,7 @@ class Disk:
         return self._transfer(self._reading, buffers, sector, False, None)
 
     def write_vectored(
-        self, buffers: Sequence[Buffer], sector: int, *, fua: bool = False
+        self, buffers: Sequence[Buffer] | HeldBuffers, sector: int, *, fua: bool = False
     ) -> Future[None]:
         """Write the buffers, in order, from `sector` on. Future of None.
 
@@ -369,17 +370,26 @@ class Disk:
     def _transfer(
         self,
         direction: Direction,
-        buffers: Sequence[Buffer],
+        buffers: Sequence[Buffer] | HeldBuffers,
         sector: int,
         flush: bool,
         result: Callable[[], T] | None,
     ) -> Future[T]:
-        if type(buffers) is not list:
-            buffers = _as_list(buffers)
-        pins = pin_buffers(buffers, writable=not direction.is_write)
+        writable = not direction.is_write
+        if type(buffers) is list:
+            pins = pin_buffers(buffers, writable=writable)
+        elif isinstance(buffers, HeldBuffers):
+            pins = buffers.pins.use(writable=writable)
+        else:
+            pins = pin_buffers(_as_list(buffers), writable=writable)
         try:
             start = self._start_of(pins.length, sector)
-            memory = None if flush else direct_memory(pins, scatter=self._scatter)
+            if flush:
+                memory = None
+            elif type(pins) is SharedPins:
+                memory = pins.memory(scatter=self._scatter)
+            else:
+                memory = direct_memory(pins, scatter=self._scatter)
             if memory is not None:
                 transfer = DirectTransfer(direction, pins, start, result)
             else:

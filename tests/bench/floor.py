@@ -95,17 +95,18 @@ class Floor:
         return seconds / count * 1e6
 
 
-def ours(path: str, size: int, depth: int, pages: int, count: int) -> float:
-    """Return microseconds for each read of pyvhdmp."""
+def ours(path: str, size: int, depth: int, pages: int, count: int, *, held: bool = False) -> float:
+    """Return microseconds for each read of pyvhdmp. `held`: buffers are held beforehand, too."""
     length = pages * PAGE
     with (
         pyvhdmp.CompletionPort() as port,
         pyvhdmp.open_disk(path, read_only=True, backend="raw", port=port) as disk,
     ):
-        buffers = []
+        buffers: list[list[memoryview] | pyvhdmp.HeldBuffers] = []
         for _ in range(depth):
             view = memoryview(pyvhdmp.PageBuffer(2 * length))
-            buffers.append([view[2 * p * PAGE :][:PAGE] for p in range(pages)])
+            listed = [view[2 * p * PAGE :][:PAGE] for p in range(pages)]
+            buffers.append(pyvhdmp.HeldBuffers(listed) if held else listed)
         blocks, sectors = size // length, length // disk.sector_size
         read = disk.read_vectored
         keeper = Keeper(
@@ -117,10 +118,14 @@ def ours(path: str, size: int, depth: int, pages: int, count: int) -> float:
         return (time.perf_counter() - began) / count * 1e6
 
 
-def main(path: str, size: int, depth: int, pages: int, count: int, rounds: int) -> None:
+def main(
+    path: str, size: int, depth: int, pages: int, count: int, rounds: int, held: int = 0
+) -> None:
     """Measure, and report."""
     floor = Floor(path, size, depth, pages, count)
-    pairs = interleaved(lambda: ours(path, size, depth, pages, count), floor.run, rounds)
+    pairs = interleaved(
+        lambda: ours(path, size, depth, pages, count, held=bool(held)), floor.run, rounds
+    )
     report("us per read", {"": pairs})
 
 

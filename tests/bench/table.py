@@ -46,10 +46,17 @@ TABLE: Final = (
     ),
     Row(
         "2",
-        "the same: 64 KiB from 16 scattered pages, 8 in flight",
+        "the same: 64 KiB from 16 scattered pages, held beforehand, 8 in flight",
         0.90,
-        ("floor", "{image}", _IMAGE_SIZE, "8", "16", "1500", "6"),
+        ("floor", "{image}", _IMAGE_SIZE, "8", "16", "1500", "6", "1"),
         processes=5,
+    ),
+    Row(
+        "2a",
+        "the same, by a list of 16 buffers for each read",
+        None,
+        ("floor", "{image}", _IMAGE_SIZE, "8", "16", "1500", "6"),
+        processes=3,
     ),
     Row(
         "3",

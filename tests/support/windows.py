@@ -31,6 +31,9 @@ if sys.platform == "win32":
     _kernel32.GetCurrentProcess.restype = ctypes.c_size_t
     _kernel32.GetProcessHandleCount.argtypes = [ctypes.c_size_t, ctypes.POINTER(ctypes.c_uint32)]
 
+HAS_GIL: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+"""Whether this Python has threads take turns."""
+
 READ_AND_WRITE = constants.GENERIC_READ | constants.GENERIC_WRITE
 
 _numbers = itertools.count()

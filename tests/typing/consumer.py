@@ -28,6 +28,7 @@ from pyvhdmp import (
     Disk,
     DiskError,
     FixedVhdDisk,
+    HeldBuffers,
     IllegalBlockError,
     InvalidInputError,
     MediumError,
@@ -117,6 +118,14 @@ def using(disk: Disk, other: RawDisk) -> None:
     assert_type(disk.slice(0, 1), Disk)
     assert_type(disk.slice(0, 1).slice(0, 1).read(0, 1), Future[bytes])
     disk.close(cancel=True)
+
+
+def holding(disk: Disk, pages: list[memoryview]) -> None:
+    with HeldBuffers(pages) as held:
+        assert_type(held, HeldBuffers)
+        assert_type((held.length, held.closed), tuple[int, bool])
+        assert_type(disk.read_vectored(held, 0), Future[None])
+        assert_type(disk.write_vectored(held, 0, fua=True), Future[None])
 
 
 def as_a_file(disk: Disk, port: CompletionPort) -> None:
