@@ -15,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 import operator
+import time
 from itertools import starmap
 from typing import TYPE_CHECKING, Final
 
@@ -91,7 +92,7 @@ class _WaitedCall(KernelCall):
             while (result := self._result(slot)) is None:
                 if self.cancel_wanted:
                     self.cancel()  # it may have come while the call was being made
-                port.windows.kernel32.WaitForSingleObject(event, _SLICE_MILLISECONDS)
+                self._wait(slot)
             return result
         except BaseException:
             self._end(slot)
@@ -134,13 +135,21 @@ class _WaitedCall(KernelCall):
         status, _ = _unpack_result(slot.memory, slot.offset)
         if status == NOT_CALLED:
             return
+        is_asked = False
         while True:
             try:
-                self.cancel()
-                while self._result(slot) is None:
-                    self.file.port.windows.kernel32.WaitForSingleObject(
-                        slot.event, _SLICE_MILLISECONDS
-                    )
-                return
+                # In this order, so that it ends however fast Ctrl+C follows on Ctrl+C.
+                if self._result(slot) is not None:
+                    return
+                if not is_asked:
+                    self.cancel()
+                    is_asked = True
+                self._wait(slot)
             except BaseException:
                 continue
+
+    def _wait(self, slot: Slot) -> None:
+        """Wait for the event, or for some time."""
+        wait = self.file.port.windows.kernel32.WaitForSingleObject
+        if wait(slot.event, _SLICE_MILLISECONDS) == constants.WAIT_FAILED:
+            time.sleep(_SLICE_MILLISECONDS / 1000)  # for want of memory: look again later

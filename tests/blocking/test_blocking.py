@@ -572,6 +572,12 @@ def is_in_file(frame: FrameType | None) -> bool:
     return frame is not None
 
 
+# A simulated kernel has the main thread's interrupts wait until it returns, which is now and then.
+real_only = pytest.mark.parametrize(
+    "machine", [pytest.param("real", marks=pytest.mark.windows)], indirect=True
+)
+
+
 class CtrlC:
     """Ctrl+C in a call of the file by the main thread, from another one that runs `press`.
 
@@ -613,6 +619,7 @@ class CtrlC:
         self.until(lambda: self.raised > 0)
 
 
+@real_only
 def test_ctrl_c_cancels_the_request_and_gives_the_buffer_back(pipe: PipeDisk) -> None:
     file, buffer = BlockingDisk(pipe.disk), bytearray(3 * SECTOR)
     with CtrlC(lambda ctrl_c: ctrl_c.when_busy(pipe)), pytest.raises(KeyboardInterrupt):
@@ -622,6 +629,7 @@ def test_ctrl_c_cancels_the_request_and_gives_the_buffer_back(pipe: PipeDisk) ->
     assert file.tell() == 0
 
 
+@real_only
 def test_ctrl_c_ends_the_wait_for_another_thread(pipe: PipeDisk) -> None:
     file = BlockingDisk(pipe.disk)
     found: list[bytes] = []
@@ -637,6 +645,7 @@ def test_ctrl_c_ends_the_wait_for_another_thread(pipe: PipeDisk) -> None:
     assert file.tell() == 10
 
 
+@real_only
 def test_ctrl_c_waits_for_the_kernel_however_often_it_is_pressed() -> None:
     asked: list[int] = []
     held: list[bool] = []
