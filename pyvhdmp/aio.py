@@ -358,9 +358,11 @@ class AsyncDisk:
         try:
             if cancel:
                 self._gate.withdraw_all()
-            else:  # when this is begun, so is all that came before it, or it was withdrawn
+            else:  # this is begun when all that came before it is over, or was withdrawn
+                request = _Request(_finished, self._gate)
+                self._gate.enter_when_idle(request)
                 with contextlib.suppress(CancelledError):
-                    await self._request(_finished, self._gate).end()
+                    await request.end()
             closing = loop.run_in_executor(None, partial(self._disk.close, cancel=cancel))
             await asyncio.shield(closing)
         except asyncio.CancelledError:
@@ -488,6 +490,7 @@ class _Gate:
         self._lock = threading.RLock()  # a finalizer may come back in
         self._in_flight = 0
         self._waiting: OrderedDict[_Request[object], None] = OrderedDict()  # then it is full
+        self._last: OrderedDict[_Request[object], None] = OrderedDict()  # until all others are over
 
     def enter(self, request: _Request[object]) -> None:
         """Begin a request, or queue it."""
@@ -499,14 +502,27 @@ class _Gate:
         if request.begin():
             self.leave()
 
+    def enter_when_idle(self, request: _Request[object]) -> None:
+        """Begin a request when no other is in flight or waits."""
+        with self._lock:
+            if self._in_flight:
+                self._last[request] = None
+                return
+            self._in_flight += 1
+        if request.begin():
+            self.leave()
+
     def leave(self) -> None:
         """A request is over. Begin the next one, and others that are over at once."""
         while True:
             with self._lock:
-                if not self._waiting:
+                queue = self._waiting
+                if not queue and self._in_flight == 1:
+                    queue = self._last
+                if not queue:
                     self._in_flight -= 1
                     return
-                request, _ = self._waiting.popitem(last=False)
+                request, _ = queue.popitem(last=False)
             if not request.begin():
                 return
 
@@ -524,9 +540,10 @@ class _Gate:
             if request.is_withdrawn:
                 return
             request.is_withdrawn = True
-            waited = request in self._waiting
+            queue = self._waiting if request in self._waiting else self._last
+            waited = request in queue
             if waited:
-                del self._waiting[request]
+                del queue[request]
             outcome = request.outcome
         if waited:
             request.give_up()
@@ -536,7 +553,7 @@ class _Gate:
     def withdraw_all(self) -> None:
         """Withdraw all that wait."""
         with self._lock:
-            waiting = list(self._waiting)
+            waiting = [*self._waiting, *self._last]
         for request in waiting:
             self.withdraw(request)
 

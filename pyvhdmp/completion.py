@@ -36,7 +36,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -46,7 +46,7 @@ from pyvhdmp._win32.memory import keep_for_ever
 from pyvhdmp._win32.structures import DWORD_STRUCT, OVERLAPPED_ENTRY_STRUCT, OVERLAPPED_RESULT
 from pyvhdmp.buffers import PAGE_SIZE, Block, BouncePool
 from pyvhdmp.errors import InvalidInputError, is_success, last_error
-from pyvhdmp.futures import mark_completion_thread
+from pyvhdmp.futures import Latch, mark_completion_thread
 from pyvhdmp.logs import logger
 from pyvhdmp.slots import MAX_SEGMENTS, Slot, SlotPool
 
@@ -116,6 +116,7 @@ class _Register:
         self.calls_over = 0  # this and the next are the thread's own
         self.strays = 0
         self.calls_waited_for = 0
+        self.is_kept = False  # for ever, as the kernel owns some of it
         self._lock = threading.RLock()
         self._soon: deque[Callable[[], object]] = deque()
         self._last: list[Callable[[], object]] = []  # the thread's own
@@ -203,7 +204,7 @@ class _Register:
         with self._lock:
             self._over = True
             self.windows.kernel32.CloseHandle(self.handle)
-            if not self.operations:
+            if not self.is_kept:
                 self.slots.close_events(self.windows.kernel32.CloseHandle)
         self._run_calls(len(self._soon))
         self._run_last()
@@ -276,7 +277,7 @@ class CompletionPort:
     """
 
     _default: ClassVar[CompletionPort | None] = None
-    _default_lock: ClassVar[threading.Lock] = threading.Lock()
+    _default_lock = threading.RLock()  # a signal handler may come back in
 
     def __init__(self, *, bounce_budget: int = _BOUNCE_BUDGET) -> None:
         self._closed = True  # until everything below has worked; __del__ looks at it
@@ -481,12 +482,18 @@ class CompletionPort:
         for file in files:
             file.refuse()
             file.cancel()
-        while self.in_flight and time.monotonic() < deadline:
+        # A thread that has work may be about to make a call.
+        while (self.in_flight or _are_busy(files)) and time.monotonic() < deadline:
             time.sleep(0.005)
-        if self.in_flight:
+        if self.in_flight or _are_busy(files):
+            self._register.is_kept = True
             keep_for_ever(self._register)  # rule 3: the kernel still owns this memory
         self._stop()
         self._thread.join(max(0.1, deadline - time.monotonic()))
+
+
+def _are_busy(files: Iterable[OverlappedFile]) -> bool:
+    return any(file.is_busy for file in files)
 
 
 _ports: weakref.WeakSet[CompletionPort] = weakref.WeakSet()
@@ -500,7 +507,7 @@ def _end_all_ports() -> None:
             port.end_with_interpreter(deadline)
 
 
-def wait_interruptibly(event: threading.Event) -> None:
+def wait_interruptibly(event: threading.Event | Latch) -> None:
     """Wait for an event, letting Ctrl+C through: a bare wait on Windows does not."""
     while not event.wait(0.1):
         pass

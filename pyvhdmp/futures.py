@@ -13,9 +13,11 @@ Rules:
    refused, and any other lets Ctrl+C through.
 5. One that nobody waits for has no Condition and no lock, which would cost as much as
    all the rest of it. Its end takes no lock, either: it says that it is finished, and
-   then looks for a Condition and for callbacks. Who waits makes the Condition first, and
-   then looks whether it is finished; who adds a callback likewise. So in whatever order
-   these steps come, one of the two sees the other.
+   then looks for who waits and for callbacks. Who waits says so first, and then looks
+   whether it is finished; who adds a callback likewise. So in whatever order these steps
+   come, one of the two sees the other.
+6. The thread that finishes futures never waits for a lock that another may keep. Ctrl+C can
+   leave a Condition locked for good, on its way in or out; so who waits has a `Latch`.
 """
 
 from __future__ import annotations
@@ -24,15 +26,17 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, wait
+from concurrent.futures import CancelledError, Future
 from concurrent.futures._base import FINISHED, RUNNING
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from pyvhdmp.logs import logger
 
-__all__ = ["IoFuture", "mark_completion_thread", "wait_to_the_end"]
+__all__ = ["IoFuture", "Latch", "is_completion_thread", "mark_completion_thread"]
 
 _SLICE_SECONDS: Final = 0.1
+_PATIENCE_SECONDS: Final = 1.0
+"""Nobody holds the Condition of a future for longer than it takes to put a waiter on a list."""
 
 T = TypeVar("T")
 _thread = threading.local()
@@ -43,6 +47,41 @@ _first: Final = threading.RLock()
 def mark_completion_thread() -> None:
     """Say that the calling thread finishes futures, and so cannot wait for them."""
     _thread.finishes_futures = True
+
+
+def is_completion_thread() -> bool:
+    """Whether the calling thread finishes futures."""
+    return getattr(_thread, "finishes_futures", False)
+
+
+class Latch:
+    """Something that comes about once, and who waits for it: see rule 6.
+
+    Who takes the lock out of a wait and is interrupted before it gives it on makes others look
+    at `is_set` a little later, and nothing else.
+    """
+
+    __slots__ = ("_lock", "is_set")
+
+    def __init__(self) -> None:
+        self.is_set: bool = False
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """It has come about. Never blocks; can be repeated."""
+        self.is_set = True
+        self._release()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for so long at the most; return whether it has come about."""
+        if not self.is_set and self._lock.acquire(timeout=seconds):
+            self._release()
+        return self.is_set
+
+    def _release(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it is free already
+            self._lock.release()
 
 
 class IoFuture(Future[T]):
@@ -60,6 +99,7 @@ class IoFuture(Future[T]):
     _canceller: Callable[[], None] | None = None
     _callbacks: list[list[Callable[[Future[T]], object]]] | None = None
     _waited_for: threading.Condition | None = None
+    _latches: list[Latch] | None = None
 
     def __init__(self, canceller: Callable[[], None] | None = None) -> None:
         # Not super().__init__(), for rule 5.
@@ -123,18 +163,24 @@ class IoFuture(Future[T]):
         """Wait until the future is finished or the time is up."""
         if self.done():
             return
-        if getattr(_thread, "finishes_futures", False):
+        if is_completion_thread():
             raise RuntimeError(
                 "a done-callback cannot wait for a future: it runs on the thread that finishes them"
             )
         deadline = None if timeout is None else time.monotonic() + timeout
+        latch = Latch()
+        with _first:
+            if self._latches is None:
+                self._latches = []
+            self._latches.append(latch)
         while not self.done():
             # On Windows a wait lets no Ctrl+C through before its end; so many short ones.
             left = _SLICE_SECONDS if deadline is None else deadline - time.monotonic()
             if left <= 0:
-                return
-            with contextlib.suppress(TimeoutError):
-                super().exception(min(left, _SLICE_SECONDS))
+                break
+            latch.wait(min(left, _SLICE_SECONDS))
+        with contextlib.suppress(ValueError):
+            self._latches.remove(latch)
 
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """Call `fn` with this future when it is finished, on the completion thread.
@@ -153,7 +199,13 @@ class IoFuture(Future[T]):
                 callback.pop()
             except IndexError:
                 return
-        _call_guarded(fn, self)
+        if is_completion_thread():
+            _call_guarded(fn, self)
+        else:
+            try:
+                fn(self)
+            except Exception:  # but Ctrl+C is the caller's
+                logger.exception("a done-callback of %r raised", self)
 
     def resolve(self, result: T) -> None:
         """Finish with a result. For the engine."""
@@ -176,6 +228,9 @@ class IoFuture(Future[T]):
 
     def _end(self) -> None:
         self._state = FINISHED  # from here on rule 5
+        if self._latches is not None:
+            for latch in self._latches:
+                latch.set()
         if self._waited_for is not None:
             self._tell_waiters(self._waited_for)
         if self._canceller is not None:
@@ -184,14 +239,19 @@ class IoFuture(Future[T]):
             self._call_all(self._callbacks)
 
     def _tell_waiters(self, condition: threading.Condition) -> None:
-        """As `concurrent.futures` does it."""
-        with condition:
-            for waiter in self._waiters:
+        """As `concurrent.futures` does it, for its `wait` and `as_completed`."""
+        is_held = condition.acquire(timeout=_PATIENCE_SECONDS)  # rule 6: if need be, go on without
+        try:
+            for waiter in list(self._waiters):
                 if self._exception is None:
                     waiter.add_result(self)
                 else:
                     waiter.add_exception(self)
-            condition.notify_all()
+            if is_held:
+                condition.notify_all()
+        finally:
+            if is_held:
+                condition.release()
 
     def _call_all(self, callbacks: list[list[Callable[[Future[T]], object]]]) -> None:
         for callback in callbacks:  # and those that are added meanwhile
@@ -201,23 +261,6 @@ class IoFuture(Future[T]):
                 continue
             _call_guarded(fn, self)
         self._callbacks = None  # they may refer to whoever refers to this future
-
-
-def wait_to_the_end(future: Future[T]) -> T:
-    """Return the result, or raise the error; do neither before the kernel has let go.
-
-    If this is interrupted, the request is cancelled first, and its end waited for.
-    """
-    try:
-        return future.result()
-    except BaseException:
-        while not future.done() and not getattr(_thread, "finishes_futures", False):
-            try:
-                future.cancel()
-                wait([future], _SLICE_SECONDS)
-            except BaseException:  # Ctrl+C once more
-                continue
-        raise
 
 
 def _call_guarded(fn: Callable[[Future[T]], object], future: Future[T]) -> None:

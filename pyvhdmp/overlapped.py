@@ -41,9 +41,9 @@ from pyvhdmp._win32.structures import (
     SEGMENT_SIZE,
 )
 from pyvhdmp.buffers import PAGE_SIZE, Block
-from pyvhdmp.completion import NOT_CALLED, CompletionPort, KernelCall, wait_interruptibly
+from pyvhdmp.completion import NOT_CALLED, CompletionPort, KernelCall
 from pyvhdmp.errors import InvalidInputError, is_success, status_error, windows_error
-from pyvhdmp.futures import IoFuture
+from pyvhdmp.futures import IoFuture, Latch
 from pyvhdmp.slots import MAX_SEGMENTS, Slot, pack_segments
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ MAX_TRANSFER: Final = constants.MAXDWORD // PAGE_SIZE * PAGE_SIZE
 """Bytes that one call can transfer: its length is a DWORD. Whole pages."""
 
 _MAX_OFFSET: Final = (1 << 63) - 1
+_SLICE_SECONDS: Final = 0.1
 
 _PENDING: Final = [0, constants.ERROR_IO_PENDING]
 """What most calls return, and the last error then."""
@@ -103,7 +104,7 @@ class OverlappedFile:
     """What the user has opened, which a warning names if nobody closes it. For the layers above."""
 
     def __init__(self, handle: int, *, port: CompletionPort | None = None) -> None:
-        self._ended = threading.Event()
+        self._ended = Latch()
         self._ended.set()  # nothing to close, as far as __del__ is concerned
         self._handle = Handle(operator.index(handle))
         self._port = port if port is not None else CompletionPort.default()
@@ -120,7 +121,7 @@ class OverlappedFile:
         self._owns_handle = True
         self._check_overlapped()
         self._port.attach(self, self._handle)
-        self._ended.clear()
+        self._ended = Latch()
 
     def _check_overlapped(self) -> None:
         # Asked of the kernel, as a synchronous handle would block every caller
@@ -162,7 +163,7 @@ class OverlappedFile:
 
     def __del__(self) -> None:
         # Work refers to its file, and the port to the work: nothing is in flight.
-        if not self._ended.is_set():
+        if not self._ended.is_set:
             text = f"unclosed {self.opened_as or repr(self)}"
             self._begin_close()  # first, as a warning may be an error
             warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
@@ -283,7 +284,7 @@ class OverlappedFile:
         """
         self._begin_close(cancel=cancel)
         if not self._port.on_thread():
-            wait_interruptibly(self._ended)
+            self._wait_for_end()
 
     def detach(self) -> int:
         """Wait as `close` does, then hand the handle over to the caller, open.
@@ -298,8 +299,13 @@ class OverlappedFile:
                 raise ValueError("the file is closed")
             self._closing = True
             self._owns_handle = False
-        self._begin_close()
-        wait_interruptibly(self._ended)
+        try:
+            self._begin_close()
+            self._wait_for_end()
+        except BaseException:  # Ctrl+C: then it is closed, not lost
+            with self._lock:
+                self._owns_handle = not self._ended.is_set
+            raise
         return self._handle
 
     # -- Work and operations, for the layers above ----------------------------
@@ -310,6 +316,15 @@ class OverlappedFile:
         if self._closing:
             self.leave(work)
             raise ValueError("I/O operation on a closed file")
+
+    def has(self, work: Work) -> bool:
+        """Whether a piece of work has been entered and not left."""
+        return work in self._work
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is work that has been entered and not left."""
+        return bool(self._work)
 
     def refuse(self) -> None:
         """Take on no more work. The handle stays open."""
@@ -477,14 +492,21 @@ class OverlappedFile:
         except BaseException:
             # Ctrl+C, or an argument that ctypes refused. The call itself begins by
             # changing Internal, so this tells whether the kernel knows of it.
-            status, _ = OVERLAPPED_RESULT.unpack_from(slot.memory, slot.offset)
-            if len(outcome) == 2:
-                self._called(operation, slot, outcome)  # which can be done twice
-            elif status == NOT_CALLED:
-                self._port.withdraw(operation, slot)
-                self.release_slot(operation)
-                operation.begun = False
+            try:
+                self._interrupted(operation, slot, outcome)
+            except BaseException:  # Ctrl+C once more: this can be repeated
+                self._interrupted(operation, slot, outcome)
             raise
+
+    def _interrupted(self, operation: KernelCall, slot: Slot, outcome: list[int]) -> None:
+        """A call was interrupted, before it was made or after."""
+        status, _ = OVERLAPPED_RESULT.unpack_from(slot.memory, slot.offset)
+        if len(outcome) == 2:
+            self._called(operation, slot, outcome)  # which can be done twice
+        elif status == NOT_CALLED and operation.begun:
+            self._port.withdraw(operation, slot)
+            self.release_slot(operation)
+            operation.begun = False
 
     def _called(self, operation: KernelCall, slot: Slot, outcome: list[int]) -> None:
         """The call has been made: what it returned, and the last error."""
@@ -527,13 +549,13 @@ class OverlappedFile:
             offset = _checked_offset(offset)
             pages: list[int] = []
             pins = transfer.pin(list(buffers), writable=writable)
+            _check_length(pins.length)
             for index, address in enumerate(pins.addresses):
                 if address % PAGE_SIZE or pins.lengths[index] % PAGE_SIZE:
                     raise InvalidInputError.because(
                         f"buffers[{index}] is not made of whole, aligned pages of {PAGE_SIZE} bytes"
                     )
                 pages.extend(range(address, address + pins.lengths[index], PAGE_SIZE))
-            _check_length(pins.length)
             self.enter(transfer)
             if len(pages) <= MAX_SEGMENTS:
                 self.submit_pages(transfer, call, pages, offset)
@@ -557,9 +579,14 @@ class OverlappedFile:
         with self._lock:
             self._end_if_idle()
 
+    def _wait_for_end(self) -> None:
+        while not self._ended.wait(_SLICE_SECONDS):  # lets Ctrl+C through: longer waits do not
+            with self._lock:  # again, for whoever has left and was interrupted before it looked
+                self._end_if_idle()
+
     def _end_if_idle(self) -> None:
         """Under the lock: close the handle if the file is to be closed and nothing is left."""
-        if not self._closing or self._work or self._ended.is_set():
+        if not self._closing or self._work or self._ended.is_set:
             return
         try:
             if self._owns_handle:

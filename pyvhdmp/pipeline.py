@@ -35,6 +35,7 @@ from pyvhdmp.blocks import GRANULE, BlockBuffer, BlockPool, Run, differing_runs,
 from pyvhdmp.completion import wait_interruptibly
 from pyvhdmp.disk import Disk
 from pyvhdmp.errors import InvalidInputError
+from pyvhdmp.futures import Latch
 
 __all__ = ["Compare", "Copy", "CopyDifferences", "Progress"]
 
@@ -65,7 +66,7 @@ class _Pipeline:
         self._done = 0
         self._running = 0  # requests that were asked for, and are not over
         self._error: BaseException | None = None
-        self._over = threading.Event()
+        self._over = Latch()
         self._lock = threading.Lock()
         self._in_flight: dict[Future[None], None] = {}  # in the order they began
         self._cancelled = False
@@ -158,7 +159,7 @@ class _Pipeline:
             step()
         except BaseException as error:  # for want of memory
             self._fail(error)
-        if not self._running and not self._has_blocks and not self._over.is_set():
+        if not self._running and not self._has_blocks and not self._over.is_set:
             self._end()
 
     def _fail(self, error: BaseException) -> None:

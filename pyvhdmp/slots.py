@@ -21,16 +21,16 @@ from typing import Final
 from pyvhdmp._win32.structures import OVERLAPPED_STRUCT, SEGMENT_SIZE
 from pyvhdmp.buffers import Block, PageBuffer
 
-__all__ = ["MAX_SEGMENTS", "Slot", "SlotPool", "pack_segments"]
+__all__ = ["MAX_SEGMENTS", "SEGMENTS_AT", "Slot", "SlotPool", "pack_segments"]
 
 MAX_SEGMENTS: Final = 256
 """Pages that one slot's segment array has room for."""
 
-_SEGMENTS_AT: Final = 64  # behind the OVERLAPPED, on a cache line of its own
-_SLOT_SIZE: Final = -(-(_SEGMENTS_AT + (MAX_SEGMENTS + 1) * SEGMENT_SIZE) // 64) * 64
+SEGMENTS_AT: Final = 64  # behind the OVERLAPPED, on a cache line of its own
+_SLOT_SIZE: Final = -(-(SEGMENTS_AT + (MAX_SEGMENTS + 1) * SEGMENT_SIZE) // 64) * 64
 _CHUNK_SIZE: Final = 64 * 1024
 
-assert OVERLAPPED_STRUCT.size <= _SEGMENTS_AT
+assert OVERLAPPED_STRUCT.size <= SEGMENTS_AT
 
 
 class _Packers(dict[int, Callable[..., None]]):
@@ -63,8 +63,8 @@ class Slot:
         self.memory: PageBuffer = memory
         self.offset: int = offset
         self.address: int = address + offset
-        self.segments_offset: int = offset + _SEGMENTS_AT
-        self.segments_address: int = self.address + _SEGMENTS_AT
+        self.segments_offset: int = offset + SEGMENTS_AT
+        self.segments_address: int = self.address + SEGMENTS_AT
         self.event: int = 0
 
 

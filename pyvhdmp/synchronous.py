@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import operator
 import time
+from collections import deque
 from itertools import starmap
 from typing import TYPE_CHECKING, Final
 
@@ -23,12 +24,19 @@ from pyvhdmp._win32 import constants
 from pyvhdmp._win32.structures import OVERLAPPED_RESULT, OVERLAPPED_STRUCT
 from pyvhdmp.completion import NOT_CALLED, KernelCall
 from pyvhdmp.errors import is_success, last_error
+from pyvhdmp.slots import SEGMENTS_AT
 
 if TYPE_CHECKING:
     from pyvhdmp.overlapped import Call, OverlappedFile
     from pyvhdmp.slots import Slot
 
 __all__ = ["call_and_wait"]
+
+_WITH_THE_KERNEL: Final = (constants.ERROR_IO_PENDING, constants.ERROR_MORE_DATA)
+"""The last error of a call that has not failed, though it returned FALSE."""
+
+_ROOM: Final = SEGMENTS_AT
+"""Where a slot has room for a DWORD: its segment array is not used here."""
 
 _SLICE_MILLISECONDS: Final = 100
 """A wait on Windows lets no Ctrl+C through before its end."""
@@ -83,19 +91,27 @@ class _WaitedCall(KernelCall):
         )
         port.operations[slot.address] = self
         # In one step, as in `OverlappedFile`.
+        windows, handle, overlapped = port.windows, self.file.handle, slot.address
         steps = (
-            (call, self.file.handle, address, length, 0, slot.address),
-            (port.windows.get_last_error,),
+            (call, handle, address, length, 0, overlapped),
+            (windows.get_last_error,),
         )
+        # Rule 3, in one step of the interpreter, too, so that no other Ctrl+C comes in between.
+        # Twice, as the event may have been set before.
+        kernel32 = windows.kernel32
+        to_the_end = (kernel32.GetOverlappedResult, handle, overlapped, overlapped + _ROOM, 1)
+        last_steps = ((kernel32.CancelIoEx, handle, overlapped), to_the_end, to_the_end)
+        outcome = self._outcome
         try:
-            self._outcome.extend(starmap(operator.call, steps))
+            outcome.extend(starmap(operator.call, steps))
             while (result := self._result(slot)) is None:
                 if self.cancel_wanted:
                     self.cancel()  # it may have come while the call was being made
                 self._wait(slot)
             return result
         except BaseException:
-            self._end(slot)
+            if not outcome or outcome[0] or outcome[1] in _WITH_THE_KERNEL:
+                deque(starmap(operator.call, last_steps), maxlen=0)
             raise
 
     def over(self) -> None:
@@ -116,10 +132,7 @@ class _WaitedCall(KernelCall):
         """Return what came of the call, or None while the kernel works on it."""
         if self._outcome:
             succeeded, code = self._outcome
-            if not succeeded and code not in (
-                constants.ERROR_IO_PENDING,
-                constants.ERROR_MORE_DATA,
-            ):
+            if not succeeded and code not in _WITH_THE_KERNEL:
                 return code or constants.ERROR_GEN_FAILURE, 0
         status, _ = _unpack_result(slot.memory, slot.offset)
         if status == constants.STATUS_PENDING:
@@ -129,24 +142,6 @@ class _WaitedCall(KernelCall):
         if is_success(status := status & 0xFFFFFFFF):
             return constants.ERROR_SUCCESS, transferred
         return self.file.port.windows.ntdll.RtlNtStatusToDosError(status), 0
-
-    def _end(self, slot: Slot) -> None:
-        """Rule 3."""
-        status, _ = _unpack_result(slot.memory, slot.offset)
-        if status == NOT_CALLED:
-            return
-        is_asked = False
-        while True:
-            try:
-                # In this order, so that it ends however fast Ctrl+C follows on Ctrl+C.
-                if self._result(slot) is not None:
-                    return
-                if not is_asked:
-                    self.cancel()
-                    is_asked = True
-                self._wait(slot)
-            except BaseException:
-                continue
 
     def _wait(self, slot: Slot) -> None:
         """Wait for the event, or for some time."""

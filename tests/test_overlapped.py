@@ -376,7 +376,8 @@ def test_rule_10_a_callback_that_raises_does_not_stop_the_thread(
     called = threading.Event()
     for _ in range(20):
         future = file.read_at(bytearray(8), 0)
-        future.add_done_callback(raising)
+        with contextlib.suppress(wish):  # it is called here if the future is finished already
+            future.add_done_callback(raising)
         future.add_done_callback(lambda _: called.set())
     assert called.wait(SECONDS)
     assert file.read_at(bytearray(8), 0).result(SECONDS) == 8

@@ -10,6 +10,8 @@ Rules:
    are held by a Py_buffer. `FixedMemory` tells its address, and is held by a memoryview,
    which takes still less.
 3. Nothing here checks a range; callers do.
+4. Without the GIL, what one thread made and another drops is freed when the first runs
+   again, which may be never. There, what holds is released in so many words.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ from __future__ import annotations
 import ctypes
 import mmap
 import operator
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from pyvhdmp._win32.library import CType
 
@@ -73,6 +76,8 @@ _view = cast("Callable[[object], memoryview]", memoryview)
 _address_of: Callable[[object], int] = cast("Callable[[object], int]", ctypes.addressof)
 _nbytes: Callable[[memoryview], int] = operator.attrgetter("nbytes")
 
+_IS_FREE_THREADED: Final = "free-threading" in sys.version
+
 _watcher: tuple[Callable[[int, int], None], Callable[[int, int], None]] | None = None
 
 
@@ -106,8 +111,10 @@ class _ReadOnly:
         self.view = _Py_buffer()
         _get_buffer(view, self.view, _PyBUF_WRITABLE if writable else _PyBUF_SIMPLE)
 
-    def __del__(self) -> None:
-        _release_buffer(self.view)  # which does nothing where none was got
+    def release(self) -> None:
+        _release_buffer(self.view)  # which does nothing where none was got, or not any more
+
+    __del__ = release
 
 
 class Pins:
@@ -144,6 +151,8 @@ class Pins:
                 self.addresses = list(map(_address_of, self._holders))
             except (TypeError, ValueError):  # read-only or empty
                 self._hold_each(writable)
+            if _IS_FREE_THREADED:  # rule 4
+                self._hold_each(writable)
             self.lengths = list(map(_nbytes, self._views))
             self.length = sum(self.lengths)
         if _watcher is not None:
@@ -153,7 +162,7 @@ class Pins:
     def _hold_each(self, writable: bool) -> None:
         self._holders = [
             _hold_writable(view)
-            if view.c_contiguous and view.nbytes and not view.readonly
+            if view.c_contiguous and view.nbytes and not view.readonly and not _IS_FREE_THREADED
             else _ReadOnly(view, writable)
             for view in self._views
         ]
@@ -167,7 +176,13 @@ class Pins:
         if _watcher is not None and self._views:
             for address, length in zip(self.addresses, self.lengths, strict=True):
                 _watcher[1](address, length)
-        self._views, self._holders = [], ()  # which is all that it takes
+        if _IS_FREE_THREADED:
+            for holder in self._holders:
+                if isinstance(holder, _ReadOnly):
+                    holder.release()
+            for view in self._views:
+                view.release()
+        self._views, self._holders = [], ()  # which is all that it takes elsewhere
 
 
 def address_of(structure: ctypes.Structure | ctypes.Union) -> int:

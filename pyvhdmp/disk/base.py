@@ -38,13 +38,13 @@ from pyvhdmp.buffers import PAGE_SIZE, PageBuffer
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.direct import DirectTransfer, direct_memory
 from pyvhdmp.disk.direction import Counters, Direction
-from pyvhdmp.disk.held import HeldBuffers, SharedPins
+from pyvhdmp.disk.held import HeldBuffers, Use
 from pyvhdmp.disk.plan import MAX_PART, plan
 from pyvhdmp.disk.request import Request
 from pyvhdmp.disk.resize import ResizeWaiter, ResizeWatch
 from pyvhdmp.disk.waited import transfer_and_wait
 from pyvhdmp.errors import IllegalBlockError, InvalidInputError, ReadOnlyError
-from pyvhdmp.futures import IoFuture, wait_to_the_end
+from pyvhdmp.futures import IoFuture
 from pyvhdmp.logs import logger
 from pyvhdmp.overlapped import OverlappedFile, pin_buffers
 
@@ -376,6 +376,7 @@ class Disk:
         result: Callable[[], T] | None,
     ) -> Future[T]:
         writable = not direction.is_write
+        pins: Pins
         if type(buffers) is list:
             pins = pin_buffers(buffers, writable=writable)
         elif isinstance(buffers, HeldBuffers):
@@ -386,29 +387,37 @@ class Disk:
             start = self._start_of(pins.length, sector)
             if flush:
                 memory = None
-            elif type(pins) is SharedPins:
+            elif type(pins) is Use:
                 memory = pins.memory(scatter=self._scatter)
             else:
                 memory = direct_memory(pins, scatter=self._scatter)
             if memory is not None:
                 transfer = DirectTransfer(direction, pins, start, result)
             else:
-                request = Request(
-                    direction,
-                    offset=start,
-                    parts=plan(
-                        zip(pins.addresses, pins.lengths, strict=True),
-                        self._sector_size,
-                        scatter=self._scatter,
-                    ),
-                    pins=pins,
-                    result=result,
-                    flush=flush,
-                )
+                request = self._request(direction, pins, start, result, flush=flush)
         except BaseException:
             pins.release()
             raise
         return request.start() if memory is None else transfer.start(memory)
+
+    def _request(
+        self,
+        direction: Direction,
+        pins: Pins,
+        start: int,
+        result: Callable[[], T] | None,
+        *,
+        flush: bool = False,
+    ) -> Request[T]:
+        parts = zip(pins.addresses, pins.lengths, strict=True)
+        return Request(
+            direction,
+            offset=start,
+            parts=plan(parts, self._sector_size, scatter=self._scatter),
+            pins=pins,
+            result=result,
+            flush=flush,
+        )
 
     def _read_now(self, buffers: list[Buffer], sector: int) -> None:
         """Do what `read_vectored` begins, and return when it is done."""
@@ -431,7 +440,14 @@ class Disk:
         # Many calls are carried out side by side, and finished by the completion thread.
         if self._file.port.on_thread():
             raise RuntimeError("a done-callback cannot wait for its own thread")
-        wait_to_the_end(self._transfer(direction, buffers, sector, False, None))
+        pins = pin_buffers(buffers, writable=not direction.is_write)
+        try:
+            start = self._start_of(pins.length, sector)
+            request: Request[None] = self._request(direction, pins, start, None)
+        except BaseException:
+            pins.release()
+            raise
+        request.run()
 
     def _start_of(self, length: int, sector: int) -> int:
         """Return the byte at which a request begins, if it is one of whole sectors inside."""

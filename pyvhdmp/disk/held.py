@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from pyvhdmp.buffers import Buffer
 
-__all__ = ["HeldBuffers", "SharedPins"]
+__all__ = ["HeldBuffers", "Use"]
 
 
 class SharedPins(Pins):
-    """Pins that any number of requests share, each of which calls `use` and then `release`."""
+    """Pins that any number of requests share, each of which has a `use` of them."""
 
     __slots__ = (
         "_closed",
@@ -49,29 +49,27 @@ class SharedPins(Pins):
         self._with_list = direct_memory(self, scatter=True)
         self._without_list = direct_memory(self, scatter=False)
 
-    def use(self, *, writable: bool) -> Pins:
+    def use(self, *, writable: bool) -> Use:
         """Have them held for one request.
 
         Raises `InvalidInputError` for a buffer that has to be `writable` and is not, and
         `ValueError` if they are closed.
         """
-        with self._lock:
-            if self._closed:
-                raise ValueError("the buffers are closed")
-            if writable and self._first_read_only is not None:
-                raise InvalidInputError.because(
-                    f"buffers[{self._first_read_only}] cannot be used: it is read-only"
-                )
-            self._users += 1
-        return self
+        if writable and self._first_read_only is not None:
+            raise InvalidInputError.because(
+                f"buffers[{self._first_read_only}] cannot be used: it is read-only"
+            )
+        return Use(self)
 
-    def release(self) -> None:
-        """A request is over."""
+    def used(self, count: int) -> None:
+        """One request more, or less. Raises `ValueError` for one more if they are closed."""
         with self._lock:
-            self._users -= 1
+            if self._closed and count > 0:
+                raise ValueError("the buffers are closed")
+            self._users += count
             is_over = self._closed and not self._users
         if is_over:
-            super().release()
+            self.release()
 
     def close(self) -> None:
         """No more requests: the last one lets the buffers go, or this, if there is none."""
@@ -79,11 +77,38 @@ class SharedPins(Pins):
             is_over = not self._closed and not self._users
             self._closed = True
         if is_over:
-            super().release()
+            self.release()
 
     def memory(self, *, scatter: bool) -> int | list[int] | None:
         """Return what `direct_memory` does."""
         return self._with_list if scatter else self._without_list
+
+
+class Use(Pins):
+    """The use that one request makes of shared pins: over when it is released, or nobody's."""
+
+    __slots__ = ("_shared",)
+
+    def __init__(self, shared: SharedPins) -> None:
+        self._shared: SharedPins | None = None
+        shared.used(+1)
+        self._shared = shared
+        self.addresses, self.lengths = shared.addresses, shared.lengths
+        self.length = shared.length
+
+    def __del__(self) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """The request is over. Can be repeated."""
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            shared.used(-1)
+
+    def memory(self, *, scatter: bool) -> int | list[int] | None:
+        """Return what `direct_memory` does."""
+        assert self._shared is not None, "it is in use"
+        return self._shared.memory(scatter=scatter)
 
 
 class HeldBuffers:

@@ -33,6 +33,7 @@ from pyvhdmp.overlapped import OverlappedFile
 __all__ = ["PARTS_IN_FLIGHT", "Request"]
 
 PARTS_IN_FLIGHT: Final = 32
+_SLICE_SECONDS: Final = 0.1
 
 T = TypeVar("T")
 
@@ -99,6 +100,25 @@ class Request(Generic[T]):
                 raise
         return self.future
 
+    def run(self) -> T:
+        """Begin, and return the result or raise the error when the kernel has let go.
+
+        What Ctrl+C ends is cancelled first, and its end waited for.
+        """
+        try:
+            self.start()
+            return self.future.result()
+        except BaseException:
+            while True:
+                try:
+                    if self.future.done() or not self.file.has(self):
+                        break
+                    self.cancel()
+                    self.future.exception(_SLICE_SECONDS)
+                except BaseException:  # Ctrl+C once more, or its time is up
+                    continue
+            raise
+
     def _started(self) -> None:
         """No more is begun in this thread. The last part settles, or if there is none, this."""
         self._starting = False
@@ -126,6 +146,18 @@ class Request(Generic[T]):
             with self._lock:
                 self._running.pop(operation, None)
             self._settle()
+
+    def claim(self, operation: _PartOperation, *, by_grant: bool) -> bool:
+        """Whether the caller is to go on with a part that waits for memory, or give it up.
+
+        It is one of the two: the completion thread, which has the memory, or who is interrupted.
+        """
+        with self._lock:
+            is_free = not operation.begun and not operation.is_claimed
+            if is_free:
+                operation.is_claimed = by_grant
+                operation.begun = not by_grant
+            return is_free
 
     @property
     def stopped(self) -> bool:
@@ -202,6 +234,7 @@ class _PartOperation(KernelCall):
         self._request: Request[T] = request
         self._part = part
         self._block: Block | None = None
+        self.is_claimed: bool = False
 
     def start(self) -> None:
         if self._part.is_direct:
@@ -221,16 +254,20 @@ class _PartOperation(KernelCall):
 
     def abandon(self, error: BaseException) -> None:
         """An exception came up while this was being begun. If it was, its packet will come."""
-        if not self.begun:
-            self.begun = True
+        if self._request.claim(self, by_grant=False):
             self.file.port.bounce.forget(self._granted)
             self._end(error, 0)
 
     def _granted(self, block: Block) -> None:
+        if not self._request.claim(self, by_grant=True):
+            self.file.port.bounce.give(block)
+            return
         try:
             self._use(block)
         except BaseException as error:  # on the completion thread there is nobody to raise it to
-            self.abandon(error)
+            if not self.begun:
+                self.begun = True
+                self._end(error, 0)
 
     def _use(self, block: Block) -> None:
         self._block = block

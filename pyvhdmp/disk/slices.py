@@ -23,6 +23,7 @@ from typing import ClassVar, Final
 from pyvhdmp.disk.base import Disk, UnmapBehavior
 from pyvhdmp.disk.direction import Direction
 from pyvhdmp.errors import IllegalBlockError
+from pyvhdmp.futures import Latch
 from pyvhdmp.overlapped import FlushDone, OverlappedFile, Work
 
 __all__ = ["Slice"]
@@ -159,7 +160,7 @@ class _Loan(OverlappedFile):
         self._beneath = beneath
         self._lock = threading.RLock()  # a finalizer may come back in
         self._work: dict[Work, None] = {}
-        self._ended = threading.Event()
+        self._ended = Latch()
         self._closing = False
         self._owns_handle = False
 

@@ -28,6 +28,8 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any, Final, TypeAlias
 
+from pyvhdmp.futures import Latch
+
 __all__ = ["HELPERS", "PATIENCE", "Clock", "Watcher"]
 
 HELPERS: Final = "pyvhdmp-"
@@ -180,6 +182,10 @@ def _condition(frame: FrameType, frames: dict[int, FrameType]) -> bool | None:
     return waiter is not None and waiter in condition._waiters
 
 
+def _latch(frame: FrameType, frames: dict[int, FrameType]) -> bool | None:
+    return not frame.f_locals["self"].is_set
+
+
 def _join(frame: FrameType, frames: dict[int, FrameType]) -> bool | None:
     return frame.f_locals["self"].ident in frames
 
@@ -217,6 +223,7 @@ def _places() -> dict[CodeType, _Predicate]:
         threading.Condition.wait.__code__: _condition,
         thread.join.__code__: _join,
         workers._worker.__code__: _executor_worker,
+        Latch.wait.__code__: _latch,
     }
     if hasattr(thread, "_wait_for_tstate_lock"):  # before Python 3.13
         places[thread._wait_for_tstate_lock.__code__] = _join
