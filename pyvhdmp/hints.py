@@ -31,6 +31,13 @@ _BY_CODE: Final = {
         "The file system that holds it is not up to this; exFAT and this computer's own shares "
         "are known for that."
     ),
+    constants.ERROR_DISK_FULL: (
+        "It is the volume that holds the file: a dynamic or differencing disk takes room when it "
+        "is written to."
+    ),
+    constants.ERROR_DEVICE_NOT_CONNECTED: (
+        "What it was opened on is gone, detached or pulled out: close it, and open it anew."
+    ),
     constants.ERROR_PRIVILEGE_NOT_HELD: _ELEVATION,
     constants.ERROR_VIRTDISK_PROVIDER_NOT_FOUND: (
         "This Windows has no driver for virtual disks of that format, or it is not running."

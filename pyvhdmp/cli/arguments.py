@@ -104,8 +104,10 @@ def parse(arguments: list[str] | None) -> tuple[Command, argparse.Namespace]:
     parser = _Parser(
         prog="pyvhdmp",
         description=(pyvhdmp.__doc__ or "").split("\n")[0],
-        epilog="Errors are one line on standard error, with --json too. Exit codes: 0 done, 1 "
-        "failed or different, 2 wrong usage, 130 interrupted.",
+        epilog="Sizes are 4096, 512K, 10g, 10GiB or 1.5G, in units of 1024. With the package rich "
+        "a terminal gets progress bars, tables and colour (none with NO_COLOR). Errors are one "
+        "line on standard error, with --json too. Exit codes: 0 done, 1 failed or different, 2 "
+        "wrong usage, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"pyvhdmp {pyvhdmp.__version__}")
     commands = _Commands(parser)
@@ -301,8 +303,11 @@ def _add_images(commands: _Commands) -> None:
         "is a .vhd, .vhdx, .avhd, .avhdx or .vhds (a fixed .vhd also without), and is raw "
         "otherwise. DST becomes a fixed VHD if it is a .vhd; a dynamic VHDX, which takes no room "
         "for zeros, needs VHDMP, and holds 3 MiB or more, if it is a .vhdx; and a raw image "
-        "otherwise. It gets its name only when it is complete and flushed. Standard input and "
-        "output, which are -, have the bytes of a raw disk.",
+        "otherwise. Zeros, and what the parent holds, are left out by 64 KiB. DST gets its name "
+        "only when it is complete and flushed; until then it is DST.pyvhdmp-partial or, made by "
+        "VHDMP, has the mark before its suffix. A copy that is killed outright leaves that file, "
+        "and the next one writes over it. Standard input and output, which are -, have the bytes "
+        "of a raw disk; in PowerShell before 7.4 a pipe is text, so let cmd /c run it.",
         "disk.img disk.vhd --verify",
         "zstd -dc disk.img.zst | pyvhdmp copy - disk.vhdx --size 10G",
         "pyvhdmp copy disk.vhdx - | ssh backup dd of=disk.img",
@@ -355,9 +360,11 @@ def _add_bench(commands: _Commands) -> None:
         "Measure a disk, past the cache of files: requests of one size, each of which begins when "
         "one before it is over, so that as many are in flight as are asked for. Shown are the "
         "depth that was asked for, the one that Windows had at its peak, and the average; then "
-        "requests and bytes per second, latencies, and the CPU time that a request took. A last "
-        "block that is cut is left out.",
-        "disk.vhdx --random --block-size 4K --sweep 1,4,16,64 --plot disk.png; or: pyvhdmp bench "
+        "requests and bytes per second, latencies, and the CPU time that a request took. A "
+        "latency lasts from the call until the callback, and percentiles are right within 1.6 %%. "
+        "As nothing is asked while the queue is full, they do not tell how long others would have "
+        "waited for a disk that stalls. A last block that is cut is left out.",
+        "disk.vhdx --random --block-size 4K --sweep 1,4,16,64 --plot disk.png",
         "scratch.vhd --write 30 --destroy-contents --duration 60",
     )
     parser.add_argument("path", metavar="PATH", type=path, help="the image")

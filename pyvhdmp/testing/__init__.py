@@ -18,6 +18,24 @@ objects. An object of this package keeps the functions that were in force when i
 made. An exception in a substitute cannot pass through C: the call fails as such calls
 do, and the with block raises it at its end.
 
+Only what this package itself asks of Windows is simulated: a test's own ``open()`` sees none
+of these files, which is what `files` is for. Opening a disk reads from it, so plan a failure
+after that; whole pages that lie apart go through ReadFileScatter and WriteFileGather, all else
+through ReadFile and WriteFile, a flush through NtFlushBuffersFileEx. Wait for futures, or for
+the device with `run_until_idle`: time spent in ``time.sleep`` is nobody's. After a power cut
+what was open fails with error 1167, and can be closed and opened anew. A command is run by
+``pyvhdmp.cli.main(["copy", "a.img", "b.vhd"])``, which returns the exit code.
+
+Virtual disks are there too, with every function of virtdisk.dll. Long operations take simulated
+time; their progress may fall back, and a cancel may come too late:
+``fail_next("ResizeVirtualDisk", 112, pending=True)`` has one fail in the end. What users without
+rights will see, ``SimulatedWindows(elevated=False)`` shows.
+
+Violations, for which the end of the block raises `SimulationError`, are an OVERLAPPED or a buffer
+let go while the kernel had it, a handle closed with I/O in flight or never, a length cut to 32
+bits. For less than a whole Windows there are `substituted`, for single functions, and
+`simulated_virtdisk`, a simulated virtdisk.dll over the real kernel32.
+
 To read on: `simulated` (what tests use), `entry` (the way in), `kernel32`, `ntdll`,
 `virtdisk` with `hosts` and `real_host` (the functions, and where their images lie),
 `io_manager` (a request from call to packet), `long_operations` (those of virtual disks),
