@@ -165,4 +165,4 @@ class Attaching(Asking):
         The nearest comes first; a volume of a plain disk lies on none.
         Raises the `OSError` of CreateFileW or GetStorageDependencyInformation.
         """
-        return machine.dependencies(current(), files.checked_path(path))
+        return machine.dependencies(current(), files.checked_path(path, device=True))
