@@ -103,7 +103,7 @@ def test_without_one_the_file_decides(seen: Seen, disk: VirtualDisk) -> None:
 
 @pytest.mark.parametrize(
     "sddl",
-    ["", "everybody", "D:(A;;GA;;;", "D:(A;;GA)", "O:", "D:P(A;;GA;;;BA)\0", "X:BA", "D:(((("],
+    ["", "everybody", "D:(A;;GA;;;", "D:(A;;GA)", "D:P(A;;GA;;;BA)\0", "X:BA", "D:(((("],
 )
 def test_what_is_no_sddl_is_refused_by_name_and_nothing_is_attached(
     seen: Seen, disk: VirtualDisk, sddl: str
