@@ -3,6 +3,14 @@
 Everything that names a file goes through here and not through `os`, so that it
 happens on the Windows in force, a simulated one included, and fails with that
 Windows' own codes.
+
+Rules for the paths that callers give:
+
+1. Windows takes a path for the very file that it names, or it is refused: one that Windows would
+   read as something else (``disk.vhd.`` as ``disk.vhd``), and a device (``NUL``,
+   ``\\\\.\\PhysicalDrive0``, a pipe), unless a device is what is asked for.
+2. Of any length: what is too long for Windows goes in the extended form, made from the whole path.
+3. Errors name it as it was given.
 """
 
 from __future__ import annotations
@@ -10,6 +18,7 @@ from __future__ import annotations
 import errno
 import ntpath
 import os
+import re
 from typing import Final, NamedTuple
 
 from pyvhdmp._win32 import Handle, Windows, constants
@@ -33,6 +42,7 @@ __all__ = [
     "folder_entries",
     "full_path",
     "is_directory",
+    "is_verbatim",
     "move_file",
     "open_file",
     "set_file_size",
@@ -41,9 +51,26 @@ __all__ = [
 _LONG_PATH: Final = 248
 """From this length on some functions want the extended form of a path."""
 
+_NAMESPACES: Final = ("\\\\.\\", "\\\\?\\", "\\??\\")
+_FILE_OF_A_NAMESPACE: Final = re.compile(r"\\\\\?\\([A-Z]:|UNC|Volume\{[^\\]*\})\\", re.IGNORECASE)
+_SHARE_OF_NO_FILES: Final = re.compile(
+    r"\\\\(\?\\UNC\\)?[^\\]+\\(PIPE|MAILSLOT|IPC\$)(\\|$)", re.IGNORECASE
+)
+_RESERVED: Final = re.compile(
+    r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[1-9\xb9\xb2\xb3]) *([.:].*)?",
+    re.IGNORECASE | re.DOTALL,
+)
+"""The devices of MS-DOS: Windows has them in each folder and, before Windows 11, with a suffix."""
 
-def checked_path(path: str | os.PathLike[str]) -> str:
-    """Return a path as text. Raises `TypeError` for bytes, `InvalidInputError` for a NUL in it."""
+
+def checked_path(
+    path: str | os.PathLike[str], *, device: bool = False, way_out: str | None = None
+) -> str:
+    """Return a path as text. `device`: whether that of a device will do. `way_out`: what else does.
+
+    Raises `TypeError` for bytes, and `InvalidInputError` for a path with a NUL in it, one that
+    Windows would take for another, and a device.
+    """
     text: str | None
     try:
         text = os.fspath(path)
@@ -53,7 +80,41 @@ def checked_path(path: str | os.PathLike[str]) -> str:
         raise TypeError(f"a path must be str or os.PathLike[str], not {type(path).__name__}")
     if not text or "\0" in text:
         raise InvalidInputError.because(f"{text!r} is no path")
+    if device and _is_device(text):
+        return text
+    if _is_device(text):
+        error = InvalidInputError.because("this is a device, and not a file", text)
+        if way_out is not None:
+            error.add_note(way_out)
+        raise error
+    if not is_verbatim(text) and _has_dropped_ends(text):
+        raise InvalidInputError.because(
+            "Windows drops dots and spaces at the end of a name, and takes this for another", text
+        )
     return text
+
+
+def is_verbatim(path: str) -> bool:
+    """Whether Windows takes a path as it is, every character of it."""
+    return path.startswith("\\\\?\\")
+
+
+def _is_device(path: str) -> bool:
+    """Whether a path is, or may be, no file's."""
+    name = path.replace("/", "\\")
+    if _SHARE_OF_NO_FILES.match(name):
+        return True
+    if name.startswith(_NAMESPACES):
+        return _FILE_OF_A_NAMESPACE.match(path) is None
+    last = ntpath.splitdrive(name)[1].rpartition("\\")[2]
+    return _RESERVED.fullmatch(last) is not None
+
+
+def _has_dropped_ends(path: str) -> bool:
+    """Whether Windows drops something from a name: dots, and of the last one spaces, too."""
+    *folders, last = ntpath.splitdrive(path.replace("/", "\\"))[1].split("\\")
+    names = [*((folder, (".",)) for folder in folders), (last, (".", " "))]
+    return any(name not in (".", "..") and name.endswith(ends) for name, ends in names)
 
 
 def full_path(windows: Windows, path: str) -> str:
@@ -72,10 +133,12 @@ def full_path(windows: Windows, path: str) -> str:
 
 
 def extended(windows: Windows, path: str) -> str:
-    """Return a path in the form that has no limit to its length, if it is long."""
-    if len(path) < _LONG_PATH or path.startswith(("\\\\?\\", "\\\\.\\")):
+    """Return a path in the form that has no limit to its length, if it is long in full."""
+    if path.startswith(_NAMESPACES) or (len(path) < _LONG_PATH and ntpath.isabs(path)):
         return path
     full = full_path(windows, path)
+    if full.startswith(_NAMESPACES) or max(len(full), len(path)) < _LONG_PATH:
+        return path
     return "\\\\?\\UNC" + full[1:] if full.startswith("\\\\") else "\\\\?\\" + full
 
 

@@ -17,11 +17,11 @@ from types import FunctionType
 
 import pytest
 
-from pyvhdmp._win32 import kernel32, ntdll, virtdisk
+from pyvhdmp._win32 import advapi32, kernel32, ntdll, virtdisk
 from tests.support.public import members
 
 PUBLIC = dict(members())
-WINDOWS = {*kernel32.PROTOTYPES, *ntdll.PROTOTYPES, *virtdisk.PROTOTYPES}
+WINDOWS = {*advapi32.PROTOTYPES, *kernel32.PROTOTYPES, *ntdll.PROTOTYPES, *virtdisk.PROTOTYPES}
 
 
 def own_function(member: object) -> FunctionType | None:

@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NewType
 
+from pyvhdmp._win32.advapi32 import Advapi32, load_advapi32
 from pyvhdmp._win32.kernel32 import Kernel32, load_kernel32
 from pyvhdmp._win32.library import get_last_error
 from pyvhdmp._win32.messages import format_message
@@ -31,6 +32,7 @@ from pyvhdmp._win32.ntdll import Ntdll, load_ntdll
 from pyvhdmp._win32.virtdisk import Virtdisk, load_virtdisk
 
 __all__ = [
+    "Advapi32",
     "Handle",
     "Kernel32",
     "Ntdll",
@@ -58,6 +60,7 @@ class Windows:
     kernel32: Kernel32
     ntdll: Ntdll
     virtdisk: Virtdisk
+    advapi32: Advapi32
     get_last_error: Callable[[], int] = get_last_error
 
 
@@ -82,7 +85,7 @@ def current() -> Windows:
                 "run it with a Windows Python, or have pyvhdmp.testing put other functions in "
                 "their place"
             )
-        _installed = Windows(load_kernel32(), load_ntdll(), load_virtdisk())
+        _installed = Windows(load_kernel32(), load_ntdll(), load_virtdisk(), load_advapi32())
     return _installed
 
 

@@ -90,6 +90,7 @@ class Kernel32(Protocol):
         self, security_attributes: int, manual_reset: int, initial_state: int, name: int, /
     ) -> int: ...
     def WaitForSingleObject(self, object: int, milliseconds: int, /) -> int: ...
+    def LocalFree(self, memory: int, /) -> int: ...
 
 
 PROTOTYPES: Final[dict[str, Prototype]] = {
@@ -117,6 +118,7 @@ PROTOTYPES: Final[dict[str, Prototype]] = {
     "GetOverlappedResult": (BOOL, POINTER, POINTER, POINTER, BOOL),
     "CreateEventW": (POINTER, POINTER, BOOL, BOOL, POINTER),
     "WaitForSingleObject": (DWORD, POINTER, DWORD),
+    "LocalFree": (POINTER, POINTER),
 }
 
 

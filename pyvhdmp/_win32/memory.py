@@ -17,6 +17,7 @@ Rules:
 from __future__ import annotations
 
 import ctypes
+import itertools
 import mmap
 import operator
 import sys
@@ -193,10 +194,19 @@ def address_of(structure: ctypes.Structure | ctypes.Union) -> int:
 def wide_text(data: bytes | bytearray | memoryview) -> str:
     """Return the text that begins `data`, WCHARs up to a NUL or the end: UTF-16, as Windows has it.
 
-    A path may hold half a surrogate pair, which stays as it is.
+    A path may hold half a surrogate pair, which stays as it is; half a WCHAR is none.
     """
-    text = bytes(data).decode("utf-16-le", "surrogatepass")
-    return text.partition("\0")[0]
+    return _wide(data).partition("\0")[0]
+
+
+def wide_texts(data: bytes | bytearray | memoryview) -> tuple[str, ...]:
+    """Return the texts of a MULTI_SZ: each ends with a NUL, and the row of them with another."""
+    return tuple(itertools.takewhile(bool, _wide(data).split("\0")))
+
+
+def _wide(data: bytes | bytearray | memoryview) -> str:
+    raw = bytes(data)
+    return raw[: len(raw) // 2 * 2].decode("utf-16-le", "surrogatepass")
 
 
 @contextmanager

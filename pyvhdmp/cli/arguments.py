@@ -213,6 +213,12 @@ def _add_attachments(commands: _Commands) -> None:
     parser.add_argument(
         "--no-drive-letter", action="store_true", help="give its volumes no drive letters"
     )
+    parser.add_argument(
+        "--sddl",
+        metavar="TEXT",
+        help="who may use the attached disk, such as D:P(A;;GA;;;BA) for administrators alone; it "
+        "is told in words (default: who may use the file)",
+    )
     _add_json(parser, "print what was attached as JSON")
 
     parser = commands.add(

@@ -10,6 +10,7 @@ from pyvhdmp.cli.output import describe, print_result, print_table
 from pyvhdmp.disk import is_vhdmp_out_of_reach, open_virtual_disk
 from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.virtual_disk import VirtualDisk
+from pyvhdmp.virtual_disk.security import grants
 
 __all__ = ["attach", "attached", "detach"]
 
@@ -23,11 +24,17 @@ def attach(options: argparse.Namespace) -> int:
                 read_only=options.read_only,
                 drive_letter=not options.no_drive_letter,
                 permanent=True,
+                sddl=options.sddl,
             )
             read_only = disk.is_read_only
     except KeyboardInterrupt as error:
         raise Interrupted(_state(path)) from error
-    print_result(options, {"path": path, "device": device, "read_only": read_only}, device)
+    facts: dict[str, object] = {"path": path, "device": device, "read_only": read_only}
+    lines = [device]
+    if options.sddl is not None:
+        facts |= {"sddl": options.sddl, "grants": grants(options.sddl)}
+        lines += grants(options.sddl)
+    print_result(options, facts, "\n".join(lines))
     return 0
 
 

@@ -20,6 +20,7 @@ from pyvhdmp._win32 import constants, current
 from pyvhdmp.cli.output import describe
 from pyvhdmp.disk import FixedVhdDisk, is_vhdmp_out_of_reach, open_disk
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskInfo, VirtualDiskType
+from pyvhdmp.virtual_disk.asking import MAX_CHAIN
 from pyvhdmp.virtual_disk.formats import format_of
 
 __all__ = ["facts_of"]
@@ -123,6 +124,8 @@ def _chain(first: VirtualDiskInfo) -> list[VirtualDiskInfo]:
     """Return a disk, its parent, and so on, as far as they are to be found."""
     chain, seen = [first], {_key(first.path)}
     while (parent := _parent_of(chain[-1])) is not None and _key(parent) not in seen:
+        if len(chain) == MAX_CHAIN:
+            break
         seen.add(_key(parent))
         try:
             disk, _ = _open(parent)

@@ -113,11 +113,16 @@ def _text(name: str, value: Any) -> str | None:
         if len(value) == 1:
             return None
         return "\n".join(
-            f"{disk['path']} ({disk['disk_type']}, {format_size(disk['file_size'])})"
+            f"{_line(disk['path'])} ({disk['disk_type']}, {format_size(disk['file_size'])})"
             for disk in value
         )
     if isinstance(value, list):
-        return ", ".join(value)
+        return _line(", ".join(value))
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value)
+    return _line(str(value))
+
+
+def _line(text: str) -> str:
+    """Return what is one line, whatever is in it."""
+    return text.replace("\n", "\\n")

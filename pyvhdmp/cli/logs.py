@@ -10,6 +10,7 @@ from typing import Final
 
 from pyvhdmp.cli import rich_output
 from pyvhdmp.cli.output import print_error
+from pyvhdmp.cli.text import printable
 from pyvhdmp.logs import logger
 
 __all__ = ["shown"]
@@ -41,7 +42,7 @@ class _Handler(logging.Handler):
             if record.levelno >= logging.WARNING:
                 print_error(self.format(record))
                 return
-            text, stream = self._times.format(record), sys.stderr
+            text, stream = printable(self._times.format(record)), sys.stderr
             if stream.isatty() and rich_output.console_for(stream) is None:
                 text = "\r" + text.ljust(_LINE)
             print(text, file=stream)

@@ -1,6 +1,7 @@
 """Results on standard output, and errors as one line, on a terminal with some colour.
 
-``--quiet`` keeps results back, unless they are asked for as JSON.
+``--quiet`` keeps results back, unless they are asked for as JSON. What is told may come out of a
+hostile image, and makes a terminal do nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from pyvhdmp.cli import rich_output
+from pyvhdmp.cli.text import printable
 from pyvhdmp.errors import code_text
 
 __all__ = ["describe", "print_error", "print_result", "print_table", "print_text"]
@@ -58,18 +60,19 @@ def print_table(
         print_result(options, facts, text)
         return
     with _errors_named():
-        rich_output.print_table(console, head, rows)
+        shown = [[printable(cell) for cell in row] for row in rows]
+        rich_output.print_table(console, head, shown)
 
 
 def print_text(text: str) -> None:
     """Print a result."""
     with _errors_named():
-        print(text, flush=True)
+        print(printable(text), flush=True)
 
 
 def print_error(text: str) -> None:
     """Print what is wrong, error or warning, on standard error."""
-    line = f"pyvhdmp: {text}"
+    line = printable(f"pyvhdmp: {text}").replace("\n", "\\n")
     if (console := rich_output.console_for(sys.stderr)) is not None:
         rich_output.print_error(console, line)
     else:

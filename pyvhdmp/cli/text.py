@@ -5,8 +5,18 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["format_bytes", "format_rate", "format_seconds", "format_size", "parse_size", "path"]
+__all__ = [
+    "format_bytes",
+    "format_rate",
+    "format_seconds",
+    "format_size",
+    "parse_size",
+    "path",
+    "printable",
+]
 
+_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters but the end of a line, and what turns the direction of writing."""
 _UNITS: Final = "KMGTP"
 _SIZE: Final = re.compile(
     r"([0-9]+)(?:\.([0-9]+)(?=[KMGTP]))?(?:([KMGTP])(?:i?B)?|B)?", re.IGNORECASE
@@ -30,6 +40,14 @@ def parse_size(text: str) -> int:
 def path(text: str) -> str:
     """Return a path as it is. Arguments of this type are completed with the names of files."""
     return text
+
+
+def printable(text: str) -> str:
+    """Return a text without what makes a terminal do something, in whose place its code is shown.
+
+    Names and paths come out of folders and images. Lines stay lines.
+    """
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def format_size(size: float) -> str:

@@ -44,6 +44,7 @@ class _ImageDisk(Disk):
     """A disk whose payload starts at byte 0 of a file. `_trailer` bytes follow it."""
 
     _trailer: ClassVar[int] = 0
+    _can_be_device: ClassVar[bool] = False
 
     @classmethod
     def open(
@@ -58,7 +59,9 @@ class _ImageDisk(Disk):
         Raises the `OSError` of CreateFileW, and `InvalidInputError` for a file that
         is no image of this kind, saying why.
         """
-        return cls._open_examined(path, cls._examine, read_only=read_only, port=port)
+        return cls._open_examined(
+            path, cls._examine, device=cls._can_be_device, read_only=read_only, port=port
+        )
 
     @classmethod
     def _open_examined(
@@ -66,10 +69,11 @@ class _ImageDisk(Disk):
         path: str | os.PathLike[str],
         examine: Callable[[OverlappedFile, str, int], uuid.UUID | None],
         *,
+        device: bool = False,
         read_only: bool,
         port: CompletionPort | None,
     ) -> Self:
-        name = files.checked_path(path)
+        name = files.checked_path(path, device=device)
         file, scatter = _open(name, constants.OPEN_EXISTING, read_only=read_only, port=port)
         try:
             file_size = files.file_size(file.port.windows, file.handle)
@@ -114,6 +118,7 @@ class RawDisk(_ImageDisk):
     """A raw image: the file is the disk, sector by sector of 512 bytes."""
 
     disk_type: str = "raw"
+    _can_be_device: ClassVar[bool] = True
 
     @classmethod
     def open_unless_other(

@@ -14,6 +14,7 @@ from pyvhdmp.checks import instance
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.base import Disk
 from pyvhdmp.disk.images import FixedVhdDisk, RawDisk
+from pyvhdmp.disk.other_formats import AS_IT_IS
 from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk, check_vhdmp
 from pyvhdmp.errors import InvalidInputError, code_text
 from pyvhdmp.logs import logger
@@ -150,9 +151,10 @@ def open_disk(
 
     Raises `FileNotFoundError`, `PermissionError` and any other `OSError` that Windows
     reports; `InvalidInputError` for a file that is not what it should be, or that wants the
-    driver where there is none.
+    driver where there is none, and for a device, which "raw" alone opens.
     """
-    disk = _open(files.checked_path(path), backend, read_only=read_only, port=port)
+    name = files.checked_path(path, device=backend == "raw", way_out=AS_IT_IS)
+    disk = _open(name, backend, read_only=read_only, port=port)
     logger.info("opened %r", disk)
     return disk
 

@@ -10,7 +10,9 @@ from typing import Final, NamedTuple
 
 from pyvhdmp.errors import InvalidInputError
 
-__all__ = ["check_raw"]
+__all__ = ["AS_IT_IS", "check_raw"]
+
+AS_IT_IS: Final = "open_disk(path, backend='raw') takes it as it is."
 
 
 class _Format(NamedTuple):
@@ -48,5 +50,5 @@ def _refusal(format: _Format, path: str) -> InvalidInputError:
     if format.suffix is not None:
         advice = f"and has to have a name that ends in {format.suffix}"
     error = InvalidInputError.because(f"no raw image: this is {format.name}, {advice}", path)
-    error.add_note("open_disk(path, backend='raw') takes it as it is.")
+    error.add_note(AS_IT_IS)
     return error

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from pyvhdmp._win32 import advapi32 as _advapi32
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import kernel32 as _kernel32
 from pyvhdmp._win32 import ntdll as _ntdll
@@ -26,12 +27,14 @@ __all__ = ["DLLS", "Failures", "c_function", "failure_of", "set_last_error"]
 Failures = list[BaseException]
 
 DLLS: Final[Mapping[str, Mapping[str, Prototype]]] = {
+    "advapi32": _advapi32.PROTOTYPES,
     "kernel32": _kernel32.PROTOTYPES,
     "ntdll": _ntdll.PROTOTYPES,
     "virtdisk": _virtdisk.PROTOTYPES,
 }
 
 _FAILURE: Final = {
+    "advapi32": 0,
     "kernel32": 0,
     "ntdll": constants.STATUS_UNSUCCESSFUL,
     "virtdisk": constants.ERROR_GEN_FAILURE,

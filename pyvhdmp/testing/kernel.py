@@ -140,6 +140,8 @@ class Kernel(Scheduler):
         self.owners: Owners = Owners()
         self.trace: deque[str] = deque(maxlen=trace_length)
         self.violations: list[str] = []
+        self.allocations: dict[int, object] = {}
+        """Memory that was given out and that LocalFree takes back, by its address."""
         self.held: list[FileObject] = []
         """What the system itself has open, without a handle."""
         self._objects: dict[int, Target] = {}

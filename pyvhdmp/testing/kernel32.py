@@ -248,6 +248,12 @@ class SimulatedKernel32:
         self._kernel.note(f"SetFileInformationByHandle {handle:#x}, end of file {end}")
         return 1
 
+    def LocalFree(self, address: int) -> int:
+        """Take memory back."""
+        if address and self._kernel.allocations.pop(address, None) is None:
+            self._kernel.violation(f"LocalFree was given {address:#x}, which nobody gave out")
+        return 0
+
     # -- Ports --------------------------------------------------------------------
 
     def CreateIoCompletionPort(self, file: int, port: int, key: int, threads: int) -> int:

@@ -32,6 +32,7 @@ from pyvhdmp._win32 import memory as _memory
 from pyvhdmp.checks import instance, octets, whole_number
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.testing import statuses
+from pyvhdmp.testing.advapi32 import SimulatedAdvapi32
 from pyvhdmp.testing.devices import PipeEnd
 from pyvhdmp.testing.draws import NO_FAULTS, Draws, Faults
 from pyvhdmp.testing.entry import SimulatedDll, SwitchBoard
@@ -194,12 +195,14 @@ class SimulatedWindows:
                 random.Random(f"{seed} identities"),
                 elevated=elevated,
             ),
+            "advapi32": SimulatedAdvapi32(self._kernel),
         }
         dlls = {dll: SimulatedDll(self._board, dll, of) for dll, of in functions.items()}
         self._windows = _win32.Windows(
             cast("_win32.Kernel32", dlls["kernel32"]),
             cast("_win32.Ntdll", dlls["ntdll"]),
             cast("_win32.Virtdisk", dlls["virtdisk"]),
+            cast("_win32.Advapi32", dlls["advapi32"]),
         )
 
     def __repr__(self) -> str:
@@ -229,6 +232,8 @@ class SimulatedWindows:
             if error is None and self._kernel.ports:
                 gc.collect()  # a port that nobody uses any more closes itself
                 self.run_until_idle()
+        for address in self._kernel.allocations:
+            self._kernel.violation(f"memory at {address:#x} was not given back to LocalFree")
         for file in left_open:
             self._kernel.violation(f"handle {file} was left open")
         if error is None:

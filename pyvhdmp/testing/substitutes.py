@@ -19,6 +19,7 @@ def substituted(
     kernel32: Mapping[str, Callable[..., int]] | None = None,
     ntdll: Mapping[str, Callable[..., int]] | None = None,
     virtdisk: Mapping[str, Callable[..., int]] | None = None,
+    advapi32: Mapping[str, Callable[..., int]] | None = None,
 ) -> Iterator[None]:
     """Put functions in the place of Windows' own for the length of a with block.
 
@@ -36,6 +37,10 @@ def substituted(
         cast(
             _win32.Virtdisk,
             _StandIn("virtdisk", below and below.virtdisk, virtdisk or {}, raised),
+        ),
+        cast(
+            _win32.Advapi32,
+            _StandIn("advapi32", below and below.advapi32, advapi32 or {}, raised),
         ),
     )
     default = CompletionPort._default

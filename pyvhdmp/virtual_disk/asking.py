@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import ntpath
 import uuid
+from typing import Final
 
+from pyvhdmp import files
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_structures as structures
 from pyvhdmp._win32.virtdisk_enums import GET_VIRTUAL_DISK_INFO_VERSION as QUESTION
-from pyvhdmp.errors import windows_error
+from pyvhdmp.errors import DiskError, windows_error
 from pyvhdmp.virtual_disk import questions
 from pyvhdmp.virtual_disk.metadata import Metadata
 from pyvhdmp.virtual_disk.opening import Opening
 from pyvhdmp.virtual_disk.questions import PhysicalDisk, VirtualDiskInfo
 
-__all__ = ["Asking"]
+__all__ = ["MAX_CHAIN", "Asking"]
+
+MAX_CHAIN: Final = 1000
+"""The most disks that one chain is followed through: a hostile one could go on for ever."""
 
 
 class Asking(Opening):
@@ -23,8 +29,8 @@ class Asking(Opening):
     def info(self) -> VirtualDiskInfo:
         """What the disk is at this moment.
 
-        Each access asks GetVirtualDiskInformation. Raises its `OSError`, and `InvalidInputError`
-        for a disk of a format that has no name here.
+        Each access asks GetVirtualDiskInformation. Raises its `OSError`, `InvalidInputError` for
+        a disk of a format that has no name here, and `DiskError` for sizes that no disk has.
         """
         with self._lock:
             return questions.describe(self._windows, self.handle, self._path)
@@ -53,10 +59,18 @@ class Asking(Opening):
         The first has the `path` that the disk was opened by, the others the whole paths that
         Windows knows them by. Each is opened for that, only to ask. A parent that is missing
         ends the chain with a disk that has `parent_candidates`. Raises as `info` does, and for
-        a parent as `open` does.
+        a parent as `open` does; `DiskError` for a chain that leads back to itself, or has more
+        than 1000 disks.
         """
-        chain = [self.info]
+        chain, seen = [self.info], {self._key(self._path)}
         while (parent := chain[-1].parent_path) is not None:
+            if self._key(parent) in seen or len(chain) == MAX_CHAIN:
+                raise DiskError.because(
+                    f"a chain of parents that has no end: after {len(chain)} disks it goes on "
+                    f"with {parent}",
+                    self._path,
+                )
+            seen.add(self._key(parent))
             chain.append(self._described(parent))
         return tuple(chain)
 
@@ -136,6 +150,9 @@ class Asking(Opening):
     def _ask(self, question: QUESTION) -> structures.GET_VIRTUAL_DISK_INFO:
         with self._lock:
             return questions.ask(self._windows, self.handle, self._path, question)
+
+    def _key(self, path: str) -> str:
+        return ntpath.normcase(files.full_path(self._windows, path))
 
     @classmethod
     def _described(cls, path: str) -> VirtualDiskInfo:

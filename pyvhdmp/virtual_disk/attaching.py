@@ -23,6 +23,7 @@ from pyvhdmp.virtual_disk import machine, questions
 from pyvhdmp.virtual_disk.asking import Asking
 from pyvhdmp.virtual_disk.formats import check_flags
 from pyvhdmp.virtual_disk.machine import StorageDependency
+from pyvhdmp.virtual_disk.security import security_descriptor
 
 __all__ = ["Attaching"]
 
@@ -77,6 +78,7 @@ class Attaching(Asking):
         drive_letter: bool = True,
         permanent: bool = False,
         restrict_to: tuple[int, int] | None = None,
+        sddl: str | None = None,
         flags: int = 0,
     ) -> str:
         """Attach the disk to this machine, as if it had been plugged in; return its device.
@@ -84,16 +86,19 @@ class Attaching(Asking):
         Windows then mounts its volumes. `drive_letter`: whether they get one. `permanent`:
         it stays attached when the handle is closed, until somebody calls `detach` or the
         machine restarts. `restrict_to`: show only this part, offset and length in bytes
-        (Windows 10, version 1903). `flags`: more of Windows' ATTACH_VIRTUAL_DISK_FLAG.
+        (Windows 10, version 1903). `sddl`: who may use the attached disk, a security descriptor
+        as text, such as ``D:P(A;;GA;;;BA)``: administrators, and nobody else. Without it that of
+        the file decides. `flags`: more of Windows' ATTACH_VIRTUAL_DISK_FLAG.
 
-        Raises as `attach_raw` and `physical_path` do; the disk is not attached then.
+        Raises as `attach_raw` and `physical_path` do, and `InvalidInputError` for an `sddl` that
+        Windows does not understand; the disk is not attached then.
         """
         check_flags(flags, self._path)
         if permanent:
             flags |= enums.ATTACH_VIRTUAL_DISK_FLAG.PERMANENT_LIFETIME
         if not drive_letter:
             flags |= enums.ATTACH_VIRTUAL_DISK_FLAG.NO_DRIVE_LETTER
-        self._attach(flags, read_only, restrict_to)
+        self._attach(flags, read_only, restrict_to, sddl)
         try:
             return self.physical_path
         except BaseException:  # whoever gets no device cannot know that there is one
@@ -101,7 +106,13 @@ class Attaching(Asking):
                 self.detach()
             raise
 
-    def _attach(self, flags: int, read_only: bool, part: tuple[int, int] | None) -> None:
+    def _attach(
+        self,
+        flags: int,
+        read_only: bool,
+        part: tuple[int, int] | None,
+        sddl: str | None = None,
+    ) -> None:
         if self._info_only:
             raise InvalidInputError.because(
                 "a disk opened with info_only=True cannot be attached", self._path
@@ -125,9 +136,9 @@ class Attaching(Asking):
             flags |= enums.ATTACH_VIRTUAL_DISK_FLAG.RESTRICTED_RANGE
         if read_only or self._read_only:
             flags |= enums.ATTACH_VIRTUAL_DISK_FLAG.READ_ONLY
-        with self._lock:
+        with security_descriptor(self._windows, sddl) as descriptor, self._lock:
             code = self._windows.virtdisk.AttachVirtualDisk(
-                self.handle, 0, flags, 0, address_of(parameters), 0
+                self.handle, descriptor, flags, 0, address_of(parameters), 0
             )
             if code != constants.ERROR_SUCCESS:
                 raise windows_error(code, "AttachVirtualDisk", self._path)
@@ -165,4 +176,4 @@ class Attaching(Asking):
         The nearest comes first; a volume of a plain disk lies on none.
         Raises the `OSError` of CreateFileW or GetStorageDependencyInformation.
         """
-        return machine.dependencies(current(), files.checked_path(path))
+        return machine.dependencies(current(), files.checked_path(path, device=True))

@@ -12,6 +12,7 @@ from pyvhdmp._win32.memory import address_of
 from pyvhdmp._win32.virtdisk_structures import ULONG64_CELL, ULONG_CELL
 from pyvhdmp.buffers import PAGE_SIZE, Block
 from pyvhdmp.errors import windows_error
+from pyvhdmp.virtual_disk.questions import implausible
 
 __all__ = ["ChangeTracking", "ChangedRange", "changed_ranges"]
 
@@ -42,19 +43,29 @@ class ChangeTracking:
     most_recent_id: str
 
 
-def changed_ranges(query: Query, path: str, start: int, end: int) -> Iterator[ChangedRange]:
+def changed_ranges(
+    query: Query, path: str, start: int, end: int, size: int
+) -> Iterator[ChangedRange]:
     """Yield what has changed from byte `start` to `end`, in order, asking as often as it takes.
 
-    One call tells as much as there is room for, and how far it got.
+    One call tells as much as there is room for, and how far it got. A range that reaches past the
+    end of the disk, which has `size` bytes, is no answer.
     """
+    room = _MEMORY // _RANGE.size
     while start < end:
         block = Block(_MEMORY)
-        count, processed = ULONG_CELL(_MEMORY // _RANGE.size), ULONG64_CELL()
+        count, processed = ULONG_CELL(room), ULONG64_CELL()
         code = query(start, end - start, block.address, address_of(count), address_of(processed))
         if code != constants.ERROR_SUCCESS:
             raise windows_error(code, "QueryChangesVirtualDisk", path)
+        if count.Value > room:
+            answer = f"{count.Value} ranges where there is room for {room}"
+            raise implausible("QueryChangesVirtualDisk", answer, path)
         for index in range(count.Value):
             offset, length, _ = _RANGE.unpack_from(block.memory, index * _RANGE.size)
+            if offset + length > size:
+                answer = f"{length} bytes at {offset} of {size}"
+                raise implausible("QueryChangesVirtualDisk", answer, path)
             yield ChangedRange(offset, length)
         if not processed.Value:  # or this would never end
             raise windows_error(constants.ERROR_MORE_DATA, "QueryChangesVirtualDisk", path)

@@ -128,6 +128,8 @@ def format_of(path: str) -> VirtualDiskFormat | None:
 
 def absolute(windows: Windows, path: str) -> str:
     """Return a path as virtdisk.dll wants it: absolute, and in the extended form if it is long."""
+    if files.is_verbatim(path):
+        return path  # which Windows would make something else of, if there is a .. in it
     return files.extended(windows, files.full_path(windows, path))
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from pyvhdmp import files
 from pyvhdmp._win32 import Windows, constants
-from pyvhdmp._win32.memory import address_of, wide_text
+from pyvhdmp._win32.memory import address_of, wide_text, wide_texts
 from pyvhdmp._win32.virtdisk_enums import (
     DEPENDENT_DISK_FLAG,
     GET_STORAGE_DEPENDENCY_FLAG,
@@ -22,7 +22,7 @@ from pyvhdmp._win32.virtdisk_structures import (
 from pyvhdmp.buffers import PAGE_SIZE, Block
 from pyvhdmp.errors import last_error, windows_error
 from pyvhdmp.virtual_disk.formats import FORMATS, VirtualDiskFormat
-from pyvhdmp.virtual_disk.questions import grown, texts
+from pyvhdmp.virtual_disk.questions import grown, implausible
 
 __all__ = ["StorageDependency", "attached_disks", "dependencies"]
 
@@ -60,7 +60,7 @@ def attached_disks(windows: Windows) -> tuple[str, ...]:
     block, code = grown(call, PAGE_SIZE)
     if code != constants.ERROR_SUCCESS:
         raise windows_error(code, "GetAllAttachedVirtualDiskPhysicalPaths")
-    return texts(bytes(block.memory))
+    return wide_texts(bytes(block.memory))
 
 
 def dependencies(windows: Windows, path: str) -> tuple[StorageDependency, ...]:
@@ -102,6 +102,12 @@ def _ask(windows: Windows, handle: int, flags: int, path: str) -> tuple[StorageD
     if code != constants.ERROR_SUCCESS:
         raise windows_error(code, "GetStorageDependencyInformation", path)
     header = STORAGE_DEPENDENCY_INFO.from_buffer_copy(block.memory)
+    if header.NumberEntries > (block.size - _ENTRIES_AT) // DEPENDENCY_SIZE:
+        raise implausible(
+            "GetStorageDependencyInformation",
+            f"{header.NumberEntries} entries in {block.size} bytes",
+            path,
+        )
     found = []
     for index in range(header.NumberEntries):
         at = _ENTRIES_AT + index * DEPENDENCY_SIZE

@@ -14,7 +14,7 @@ from pyvhdmp.buffers import PAGE_SIZE, Block
 from pyvhdmp.checks import octets
 from pyvhdmp.errors import windows_error
 from pyvhdmp.virtual_disk.formats import guid
-from pyvhdmp.virtual_disk.questions import grown
+from pyvhdmp.virtual_disk.questions import grown, implausible
 
 if TYPE_CHECKING:
     from pyvhdmp.virtual_disk.handle import DiskHandle
@@ -31,7 +31,8 @@ class Metadata(MutableMapping[uuid.UUID, bytes]):
 
     A missing item is a `KeyError`, anything else the `OSError` of
     EnumerateVirtualDiskMetadata, GetVirtualDiskMetadata, SetVirtualDiskMetadata or
-    DeleteVirtualDiskMetadata, virtdisk.h. VHDX alone has metadata.
+    DeleteVirtualDiskMetadata, virtdisk.h, or a `DiskError` for an answer that cannot be.
+    VHDX alone has metadata.
     """
 
     def __init__(self, disk: DiskHandle, lock: AbstractContextManager[object]) -> None:
@@ -57,6 +58,8 @@ class Metadata(MutableMapping[uuid.UUID, bytes]):
         with self._lock:
             block, code = grown(call, PAGE_SIZE, limit=1 << 24)
         self._check(code, "GetVirtualDiskMetadata", key)
+        if length > block.size:
+            raise implausible("GetVirtualDiskMetadata", _too_much(length, block), self._disk.path)
         return bytes(block.memory[:length])
 
     def __setitem__(self, key: uuid.UUID, value: bytes) -> None:
@@ -93,7 +96,12 @@ class Metadata(MutableMapping[uuid.UUID, bytes]):
             block, code = grown(call, PAGE_SIZE)
         if code != constants.ERROR_SUCCESS:
             raise windows_error(code, "EnumerateVirtualDiskMetadata", self._disk.path)
-        raw = bytes(block.memory[: count * _GUID_SIZE])
+        length = count * _GUID_SIZE
+        if length > block.size:
+            raise implausible(
+                "EnumerateVirtualDiskMetadata", _too_much(length, block), self._disk.path
+            )
+        raw = bytes(block.memory[:length])
         starts = range(0, len(raw), _GUID_SIZE)
         return iter([GUID.from_buffer_copy(raw, start).uuid() for start in starts])
 
@@ -105,3 +113,7 @@ class Metadata(MutableMapping[uuid.UUID, bytes]):
             raise KeyError(key)
         if code != constants.ERROR_SUCCESS:
             raise windows_error(code, function, self._disk.path)
+
+
+def _too_much(length: int, block: Block) -> str:
+    return f"{length} bytes where there is room for {block.size}"

@@ -301,7 +301,7 @@ class Opening(DiskHandle):
         Raises as `create_from` does: what CreateVirtualDisk refuses at once here, and the
         rest by the operation.
         """
-        name, source_name = files.checked_path(path), files.checked_path(source)
+        name, source_name = files.checked_path(path), files.checked_path(source, device=True)
         parameters = formats.create_parameters(name, disk_id)
         if instance(disk_type, VirtualDiskType, "disk_type") is VirtualDiskType.DIFFERENCING:
             raise InvalidInputError.because("disk_type must be FIXED or DYNAMIC in a copy", name)

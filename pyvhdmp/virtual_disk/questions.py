@@ -4,7 +4,9 @@ Rules:
 
 1. Whoever asks keeps the handle open, and each structure alive, until the call has returned.
 2. Nothing is remembered: each question goes to Windows.
-3. An answer of unknown length is asked for again with as much memory as it wants.
+3. An answer of unknown length is asked for again with as much memory as it wants, up to a limit.
+4. An answer may come from a file that was made to do harm. What is counted with is checked
+   against what there is of it; what cannot be is a `DiskError`.
 """
 
 from __future__ import annotations
@@ -15,8 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pyvhdmp._win32 import Windows, constants
-from pyvhdmp._win32.memory import address_of, wide_text
-from pyvhdmp._win32.structures import WCHAR_SIZE
+from pyvhdmp._win32.memory import address_of, wide_text, wide_texts
 from pyvhdmp._win32.virtdisk_enums import GET_VIRTUAL_DISK_INFO_VERSION as QUESTION
 from pyvhdmp._win32.virtdisk_structures import (
     GET_VIRTUAL_DISK_INFO,
@@ -26,11 +27,21 @@ from pyvhdmp._win32.virtdisk_structures import (
     ULONG_CELL,
 )
 from pyvhdmp.buffers import PAGE_SIZE, Block
-from pyvhdmp.errors import InvalidInputError, windows_error
+from pyvhdmp.errors import DiskError, InvalidInputError, windows_error
 from pyvhdmp.virtual_disk.formats import FORMATS, TYPES, VirtualDiskFormat, VirtualDiskType
 
-__all__ = ["PhysicalDisk", "VirtualDiskInfo", "ask", "describe", "grown", "texts", "virtual_size"]
+__all__ = [
+    "PhysicalDisk",
+    "VirtualDiskInfo",
+    "ask",
+    "describe",
+    "grown",
+    "implausible",
+    "virtual_size",
+]
 
+_SECTOR_SIZES: Final = tuple(1 << bit for bit in range(9, 17))
+_MAX_SIZE: Final = (1 << 63) - 1
 _TOO_SMALL: Final = (constants.ERROR_INSUFFICIENT_BUFFER, constants.ERROR_MORE_DATA)
 
 
@@ -66,13 +77,21 @@ class PhysicalDisk:
     is_remote: bool
 
 
+def implausible(function: str, answer: str, path: str | None = None) -> DiskError:
+    """Return the error for an answer that cannot be."""
+    return DiskError.because(f"{function} answers what cannot be: {answer}", path)
+
+
 def virtual_size(windows: Windows, handle: int, path: str) -> int:
     """Return the bytes of the disk behind a handle, as it is now.
 
     For whoever keeps the handle open meanwhile. Raises the `OSError` of
-    GetVirtualDiskInformation; `path` is for that.
+    GetVirtualDiskInformation, and `DiskError` for a size that no disk has; `path` is for that.
     """
-    return ask(windows, handle, path, QUESTION.SIZE).Size.VirtualSize
+    size = ask(windows, handle, path, QUESTION.SIZE).Size.VirtualSize
+    if size > _MAX_SIZE:
+        raise implausible("GetVirtualDiskInformation", f"{size} bytes", path)
+    return size
 
 
 def ask(windows: Windows, handle: int, path: str, question: int) -> GET_VIRTUAL_DISK_INFO:
@@ -85,8 +104,18 @@ def ask(windows: Windows, handle: int, path: str, question: int) -> GET_VIRTUAL_
 
 
 def describe(windows: Windows, handle: int, path: str) -> VirtualDiskInfo:
-    """Return everything that is always known about a disk."""
+    """Return everything that is always known about a disk.
+
+    Raises the `OSError` of GetVirtualDiskInformation, `InvalidInputError` for a format that has no
+    name here, and `DiskError` for sizes that no disk has.
+    """
     size = ask(windows, handle, path, QUESTION.SIZE).Size
+    if size.SectorSize not in _SECTOR_SIZES or size.VirtualSize > _MAX_SIZE:
+        raise implausible(
+            "GetVirtualDiskInformation",
+            f"{size.VirtualSize} bytes in sectors of {size.SectorSize}",
+            path,
+        )
     device = ask(windows, handle, path, QUESTION.VIRTUAL_STORAGE_TYPE).VirtualStorageType.DeviceId
     if device not in FORMATS:
         raise InvalidInputError.because(f"a virtual disk of an unknown format, {device}", path)
@@ -136,7 +165,7 @@ def parent_location(windows: Windows, handle: int, path: str) -> tuple[bool, tup
     if code != constants.ERROR_SUCCESS:
         raise windows_error(code, "GetVirtualDiskInformation", path)
     is_found = bool(info.ParentLocation.ParentResolved)
-    found = texts(memory[PARENT_LOCATION_AT:])
+    found = wide_texts(memory[PARENT_LOCATION_AT:])
     return is_found, found[:1] if is_found else found
 
 
@@ -164,16 +193,6 @@ def _ask_for_text(
     block, code = grown(call, PAGE_SIZE)
     memory = bytes(block.memory)
     return code, GET_VIRTUAL_DISK_INFO.from_buffer_copy(memory), memory
-
-
-def texts(memory: bytes) -> tuple[str, ...]:
-    """Return the texts of a MULTI_SZ: each ends with a NUL, and the row of them with another."""
-    memory = memory[: len(memory) // WCHAR_SIZE * WCHAR_SIZE]
-    found = []
-    while first := wide_text(memory):
-        found.append(first)
-        memory = memory[len(first.encode("utf-16-le", "surrogatepass")) + WCHAR_SIZE :]
-    return tuple(found)
 
 
 def grown(

@@ -46,7 +46,7 @@ class Tracking(Settings):
         part, in bytes. Change tracking must have been on since.
 
         Raises `InvalidInputError`, and, while it is iterated over, the `OSError` of
-        QueryChangesVirtualDisk.
+        QueryChangesVirtualDisk, or a `DiskError` if that tells of what is not on the disk.
         """
         if (
             not instance(since, str, "since")
@@ -66,7 +66,7 @@ class Tracking(Settings):
                 f"{start} and {end - start}",
                 self._path,
             )
-        return changed_ranges(partial(self._query_changes, since), self._path, start, end)
+        return changed_ranges(partial(self._query_changes, since), self._path, start, end, size)
 
     def _query_changes(
         self, since: str, offset: int, length: int, ranges: int, count: int, processed: int

@@ -7,7 +7,7 @@ import inspect
 
 import pytest
 
-from pyvhdmp._win32 import kernel32, ntdll, virtdisk
+from pyvhdmp._win32 import advapi32, kernel32, ntdll, virtdisk
 from pyvhdmp._win32.library import DWORD, PCWSTR, POINTER, CType, Prototype
 from tests.support.virtdisk_h import ENUMERATIONS, FUNCTIONS, LAYOUTS
 
@@ -15,6 +15,7 @@ from tests.support.virtdisk_h import ENUMERATIONS, FUNCTIONS, LAYOUTS
 @pytest.mark.parametrize(
     ("protocol", "prototypes"),
     [
+        (advapi32.Advapi32, advapi32.PROTOTYPES),
         (kernel32.Kernel32, kernel32.PROTOTYPES),
         (ntdll.Ntdll, ntdll.PROTOTYPES),
         (virtdisk.Virtdisk, virtdisk.PROTOTYPES),
@@ -31,7 +32,9 @@ def test_protocol_and_table_name_the_same_functions_with_as_many_arguments(
     assert methods == {name: len(prototype) - 1 for name, prototype in prototypes.items()}
 
 
-@pytest.mark.parametrize("protocol", [kernel32.Kernel32, ntdll.Ntdll, virtdisk.Virtdisk])
+@pytest.mark.parametrize(
+    "protocol", [advapi32.Advapi32, kernel32.Kernel32, ntdll.Ntdll, virtdisk.Virtdisk]
+)
 def test_functions_take_positional_arguments_only(protocol: type) -> None:
     for name, method in vars(protocol).items():
         if name[0].isupper():
@@ -96,3 +99,9 @@ def test_kernel32_exports_every_function_of_the_table(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(ntdll.PROTOTYPES))
 def test_ntdll_exports_every_function_of_the_table(name: str) -> None:
     assert callable(getattr(ntdll.load_ntdll(), name))
+
+
+@pytest.mark.windows
+@pytest.mark.parametrize("name", sorted(advapi32.PROTOTYPES))
+def test_advapi32_exports_every_function_of_the_table(name: str) -> None:
+    assert callable(getattr(advapi32.load_advapi32(), name))

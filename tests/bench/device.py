@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import cast
 
 from pyvhdmp import OverlappedFile, PageBuffer, UnmapBehavior
-from pyvhdmp._win32 import Windows, installed, kernel32, ntdll, virtdisk
+from pyvhdmp._win32 import Windows, advapi32, installed, kernel32, ntdll, virtdisk
 from pyvhdmp._win32.library import DynamicLibrary, Prototype
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.base import Disk
@@ -42,6 +42,7 @@ class Device:
             self.kernel32,
             cast("ntdll.Ntdll", _Functions(self._library, ntdll.PROTOTYPES)),
             cast("virtdisk.Virtdisk", None),
+            cast("advapi32.Advapi32", None),
         )
 
     def set_delay(self, seconds: float) -> None:

@@ -54,14 +54,39 @@ def test_the_options_reach_windows(
     seen: list[tuple[int, bool]] = []
     real = VirtualDisk._attach
 
-    def attach(self: VirtualDisk, flags: int, read_only: bool, part: None) -> None:
+    def attach(self: VirtualDisk, flags: int, read_only: bool, part: None, sddl: None) -> None:
         seen.append((flags, read_only))
-        real(self, flags, read_only, part)
+        real(self, flags, read_only, part, sddl)
 
     monkeypatch.setattr(VirtualDisk, "_attach", attach)
     assert run("attach", "a.vhdx", *options).code == 0
     assert seen == [(flags & ~FLAG.READ_ONLY, bool(flags & FLAG.READ_ONLY))]
     assert run("detach", "a.vhdx").code == 0
+
+
+@pytest.mark.usefixtures("disks")
+def test_who_may_use_the_attached_disk_is_told_in_words(run: Run) -> None:
+    sddl = "O:BAD:P(A;;GA;;;BA)(A;;GR;;;S-1-5-21-1-2-3-1001)"
+    told = [
+        "owner: administrators",
+        "administrators may read it, write it and change who may",
+        "S-1-5-21-1-2-3-1001 may read it",
+    ]
+    device, *lines = run("attach", "a.vhdx", "--sddl", sddl).text.splitlines()
+    assert device.startswith("\\\\.\\PhysicalDrive")
+    assert lines == told
+    found = run("attach", "b.vhd", "--sddl", sddl, "--json").json
+    assert (found["sddl"], found["grants"]) == (sddl, told)
+    run("detach", "a.vhdx")
+    run("detach", "b.vhd")
+
+
+@pytest.mark.usefixtures("disks")
+def test_an_sddl_that_is_none_is_refused_and_nothing_is_attached(run: Run) -> None:
+    error = run("attach", "a.vhdx", "--sddl", "everybody").error
+    assert error.startswith("sddl must be a security descriptor")
+    assert "not 'everybody'" in error
+    assert run("attached").text == ""
 
 
 def test_a_device_whose_file_windows_does_not_tell_is_listed(

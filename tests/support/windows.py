@@ -169,6 +169,11 @@ def is_in_simulation(frame: FrameType | None) -> bool:
     return False
 
 
+def is_simulated() -> bool:
+    """Whether the Windows in force is a simulated one."""
+    return _simulation is not None
+
+
 def is_inheritable(handle: int) -> bool:
     """Whether child processes get a handle of a real Windows."""
     if sys.platform == "win32":

@@ -33,6 +33,7 @@ class Attaching(Functions):
     ) -> int:
         """Attach an image."""
         opened = self._host.found(disk)
+        self._require_memory("AttachVirtualDisk", security_descriptor, bool(security_descriptor))
         require(not flags & ~sum(_FLAG))
         attachment = Attachment(flags, 0)
         if parameters:
