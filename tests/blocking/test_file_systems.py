@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
-import gpt_image.disk
-import gpt_image.partition
 import pytest
 from dissect.fat.fat import FATFS
 from dissect.hypervisor.disk.vhd import VHD
 from dissect.volume.disk import Disk as Volume
-from gpt_image.partition import Partition, PartitionType
 
 from pyvhdmp import BlockingDisk, CompletionPort, Disk, open_disk
 from tests.disk.kinds import SIZE, make, make_file
 from tests.support.fat import TOOLS, judge, list_files, make_file_system
 from tests.support.files import FilePath
+from tests.support.gpt import BASIC_DATA, make_partitions
 from tests.support.launcher import needs_winpython, winpython
 
 pytestmark = pytest.mark.usefixtures("machine")
@@ -69,31 +65,17 @@ def test_a_fat_file_system_is_made_filled_and_read(
 
 
 def test_partitions_are_made_and_one_is_filled(
-    formatted: tuple[Disk, int],
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
+    formatted: tuple[Disk, int], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     disk, _ = formatted
-
-    def opened(path: Path, mode: str) -> BlockingDisk:
-        return BlockingDisk(disk, close_disk=False)
-
-    for module in (gpt_image.disk, gpt_image.partition):  # which take paths only
-        monkeypatch.setattr(module, "open", opened, raising=False)
-    kind = PartitionType.BASIC_DATA_PARTITION.value
-    table = gpt_image.disk.Disk(os.fspath(tmp_path_factory.mktemp("gpt") / "disk"))
-    table.create(disk.size)
-    for name, size in [("first", MIB), ("data", 5 * MIB)]:
-        partition = Partition(name, size, kind, alignment=2048)
-        table.table.partitions.add(partition)
-        partition.commit(table)
-    table.commit()
+    sizes = {"first": MIB, "data": 5 * MIB}
+    make_partitions(disk, sizes, tmp_path_factory.mktemp("gpt"))
 
     with BlockingDisk(disk) as file:
         first, data = Volume(file).partitions
         assert (first.name, data.name) == ("first", "data")
         assert (first.offset, data.offset) == (MIB, 2 * MIB)
-        assert data.type == uuid.UUID(kind)
+        assert data.type == uuid.UUID(BASIC_DATA)
         make_file_system(disk, FILES, bits=12, size=data.size, offset=data.offset, buffer=4096)
         system = FATFS(data.open())
         for name, expected in FILES.items():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -180,35 +178,3 @@ def test_a_disk_that_another_owner_holds_is_opened_when_that_lets_go(tmp_path: F
 def test_a_disk_that_is_not_there_is_not_waited_for(tmp_path: FilePath) -> None:
     with pytest.raises(FileNotFoundError):
         data_disk.open_when_free(tmp_path / "data.vhdx")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "said"),
-    [
-        (["--help"], 0, "In the current folder it makes data.vhdx"),
-        ([], 2, "the following arguments are required: FOLDER"),
-        (["none"], 2, "error: none is no folder"),
-        pytest.param(
-            ["."],
-            1,
-            "data_disk.py: pyvhdmp does its I/O through Windows' own DLLs",
-            marks=pytest.mark.skipif(sys.platform == "win32", reason="Windows is what it needs"),
-        ),
-    ],
-)
-def test_the_script_says_how_it_is_called_and_what_is_wrong(
-    arguments: list[str], code: int, said: str, tmp_path: Path
-) -> None:
-    script = Path(data_disk.__file__)
-    done = subprocess.run(
-        [sys.executable, script, *arguments],
-        env=os.environ | {"PYTHONPATH": str(script.parents[2])},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == code
-    text = " ".join((done.stdout + done.stderr).split())
-    assert said in text
-    assert "Traceback" not in text
