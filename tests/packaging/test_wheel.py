@@ -106,8 +106,11 @@ def test_the_classifiers_are_known_ones(metadata: email.message.Message) -> None
 def test_nothing_is_required_unless_an_extra_is_asked_for(
     metadata: email.message.Message,
 ) -> None:
-    assert metadata.get_all("Provides-Extra") == ["plot"]
-    assert metadata.get_all("Requires-Dist") == ["matplotlib>=3.9; extra == 'plot'"]
+    assert metadata.get_all("Provides-Extra") == ["cli", "plot"]
+    assert metadata.get_all("Requires-Dist") == [
+        "rich>=13; extra == 'cli'",
+        "matplotlib>=3.9; extra == 'plot'",
+    ]
 
 
 def test_the_command_is_the_only_entry_point(wheel: Path) -> None:
