@@ -93,8 +93,9 @@ class Use(Pins):
         self._shared: SharedPins | None = None
         shared.used(+1)
         self._shared = shared
-        self.addresses, self.lengths = shared.addresses, shared.lengths
-        self.length = shared.length
+        self.addresses: list[int] = shared.addresses
+        self.lengths: list[int] = shared.lengths
+        self.length: int = shared.length
 
     def __del__(self) -> None:
         self.release()
