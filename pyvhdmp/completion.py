@@ -141,10 +141,10 @@ class _Register:
         del self.operations[address]
         return True
 
-    def call_was_waited_for(self, operation: KernelCall, address: int) -> None:
-        """Take out an operation whose call was made to be waited for, if it was made."""
+    def count_waited_for(self) -> None:
+        """A call that was made to be waited for is over."""
         with self._lock:
-            self.calls_waited_for += self.take_out(operation, address)
+            self.calls_waited_for += 1
 
     def call_soon(self, call: Callable[[], object]) -> None:
         """Have the thread run `call`, after the packets it has dequeued."""
@@ -419,9 +419,9 @@ class CompletionPort:
         self._register.calls_over += 1
         return True
 
-    def call_was_waited_for(self, operation: KernelCall, slot: Slot) -> None:
-        """Take out an operation that posts no packet, now that it is over."""
-        self._register.call_was_waited_for(operation, slot.address)
+    def count_waited_for(self) -> None:
+        """A call that its thread has waited for, and that posted no packet, is over."""
+        self._register.count_waited_for()
 
     def has_thread(self) -> bool:
         """Whether the completion thread runs."""

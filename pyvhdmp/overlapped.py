@@ -70,6 +70,9 @@ _pack_overlapped: Final = OVERLAPPED_STRUCT.pack_into
 FlushDone: TypeAlias = "Callable[[BaseException | None], None]"
 """What is called when a flush is over: with None, or why it failed."""
 
+Step: TypeAlias = tuple[object, ...]
+"""A function and its arguments."""
+
 Call: TypeAlias = Callable[[int, int, int, int, int], int]
 """ReadFile and its kin: handle, address, length, NULL, OVERLAPPED."""
 
@@ -334,6 +337,25 @@ class OverlappedFile:
     def leave(self, work: Work) -> None:
         """A piece of work is over, its future finished. The last one closes the handle."""
         self._work.pop(work, None)
+        self.look_whether_idle()
+
+    def last_steps(self, operation: Work, slot: Slot) -> tuple[Step, ...]:
+        """Return what ends a call that its thread has waited for, as calls of functions in C.
+
+        That is: detach the slot under the lock (rule 3), take the call out of the register, reuse
+        the slot, leave. Then follows `look_whether_idle`.
+        """
+        return (
+            (self._lock.acquire,),
+            (setattr, operation, "slot", None),
+            (self._lock.release,),
+            (self._operations.pop, slot.address, None),
+            (self._slots.give, slot),
+            (self._work.pop, operation, None),
+        )
+
+    def look_whether_idle(self) -> None:
+        """Close the handle if that is wanted, and what has been left was the last."""
         if self._closing:
             with self._lock:
                 self._end_if_idle()

@@ -7,7 +7,8 @@ Rules:
 2. The event may still be set from its last call, so it only says when to look: whether the
    kernel has let go is what the OVERLAPPED says, or a call that failed.
 3. Whatever comes up, Ctrl+C included and however often, nobody gets away from here before the
-   kernel has let go: what is left early is cancelled first.
+   kernel has let go: what is left early is cancelled first. Python looks for signals between
+   its steps, so what must not be missed is one: a function in C goes through calls of others.
 4. It is the file's work, and in the register of its port, as everything else is: it can be
    cancelled, close waits for it, and what it needs outlives the interpreter if it must.
 """
@@ -55,15 +56,16 @@ def call_and_wait(
     CreateEventW.
     """
     operation = _WaitedCall(file)
+    slot = file.port.slots.take()
+    leaving = starmap(operator.call, file.last_steps(operation, slot))
     try:
+        operation.slot = slot
         file.enter(operation)
-        code, transferred = operation.run(call, address, length, offset)
+        code, transferred = operation.run(slot, call, address, length, offset)
     finally:
-        try:
-            operation.over()
-        except BaseException:  # Ctrl+C: this, which can be repeated, must not be missed
-            operation.over()
-            raise
+        deque(leaving, 0)  # in one step: see `run`
+        file.look_whether_idle()
+    file.port.count_waited_for()
     return code, transferred, operation.cancel_wanted
 
 
@@ -81,10 +83,11 @@ class _WaitedCall(KernelCall):
     def finish(self, code: int, transferred: int) -> None:
         """A packet has come all the same. Who waits looks for itself."""
 
-    def run(self, call: Call, address: int, length: int, offset: int) -> tuple[int, int]:
+    def run(
+        self, slot: Slot, call: Call, address: int, length: int, offset: int
+    ) -> tuple[int, int]:
         """Make the call and wait for its end."""
         port = self.file.port
-        slot = self.slot = port.slots.take()
         event = slot.event or self._make_event(slot)
         _pack_overlapped(
             slot.memory, slot.offset, NOT_CALLED, 0, offset & 0xFFFFFFFF, offset >> 32, event | 1
@@ -96,11 +99,11 @@ class _WaitedCall(KernelCall):
             (call, handle, address, length, 0, overlapped),
             (windows.get_last_error,),
         )
-        # Rule 3, in one step of the interpreter, too, so that no other Ctrl+C comes in between.
-        # Twice, as the event may have been set before.
+        # Rule 3, in one step, too: it is made beforehand, and deque goes through it, so that no
+        # other Ctrl+C comes in between. Waits twice, as the event may have been set before.
         kernel32 = windows.kernel32
-        to_the_end = (kernel32.GetOverlappedResult, handle, overlapped, overlapped + _ROOM, 1)
-        last_steps = ((kernel32.CancelIoEx, handle, overlapped), to_the_end, to_the_end)
+        wait = (kernel32.GetOverlappedResult, handle, overlapped, overlapped + _ROOM, 1)
+        ending = starmap(operator.call, ((kernel32.CancelIoEx, handle, overlapped), wait, wait))
         outcome = self._outcome
         try:
             outcome.extend(starmap(operator.call, steps))
@@ -111,15 +114,8 @@ class _WaitedCall(KernelCall):
             return result
         except BaseException:
             if not outcome or outcome[0] or outcome[1] in _WITH_THE_KERNEL:
-                deque(starmap(operator.call, last_steps), maxlen=0)
+                deque(ending, 0)
             raise
-
-    def over(self) -> None:
-        """The kernel has nothing of it any more."""
-        if self.slot is not None:
-            self.file.port.call_was_waited_for(self, self.slot)
-            self.file.release_slot(self)
-        self.file.leave(self)
 
     def _make_event(self, slot: Slot) -> int:
         windows = self.file.port.windows

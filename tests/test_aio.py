@@ -756,6 +756,27 @@ def test_closing_cancels_if_asked_to(pipe: PipeDisk, how: str) -> None:
     asyncio.run(main())
 
 
+def test_closing_waits_for_what_waits_for_a_thread(path: FilePath, port: CompletionPort) -> None:
+    async def main() -> None:
+        disk, go_on = AsyncDisk(open_disk(path, port=port)), threading.Event()
+
+        def block() -> None:
+            go_on.wait()
+
+        for _ in range(4):  # all that it has
+            port.call_blocking(block)
+        unmapping = asyncio.create_task(disk.unmap(0, 8))
+        await settled()
+        closing = asyncio.create_task(disk.close())
+        await settled()
+        assert not closing.done()
+        go_on.set()
+        await closing
+        await unmapping
+
+    asyncio.run(main())
+
+
 def test_closing_that_is_cancelled_waits_for_no_thread(port: CompletionPort) -> None:
     pipes = [PipeDisk(port) for _ in range(40)]  # more than an executor has threads
 

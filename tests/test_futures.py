@@ -9,6 +9,7 @@ import logging
 import signal
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -187,3 +188,30 @@ def test_a_future_that_nobody_waits_for_makes_no_condition() -> None:
     future.resolve(1)
     assert future.result() == 1
     assert future._waited_for is None
+
+
+def test_a_condition_that_ctrl_c_has_left_locked_holds_nobody_up_for_long() -> None:
+    future: IoFuture[int] = IoFuture()
+    leaving = threading.Thread(target=future._condition.acquire)
+    leaving.start()
+    leaving.join()
+    waiting = threading.Thread(target=future.result)
+    waiting.start()
+    future.resolve(1)
+    waiting.join(20)
+    assert not waiting.is_alive()
+    assert future.result() == 1
+
+
+def test_ctrl_c_in_a_callback_that_is_called_at_once_is_the_callers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def raising(wish: type[BaseException], _: object) -> None:
+        raise wish
+
+    future: IoFuture[int] = IoFuture()
+    future.resolve(1)
+    with pytest.raises(KeyboardInterrupt):
+        future.add_done_callback(partial(raising, KeyboardInterrupt))
+    future.add_done_callback(partial(raising, ValueError))
+    assert "ValueError" in caplog.text

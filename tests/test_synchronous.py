@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import _thread
+import itertools
 import random
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from types import FrameType
+from typing import Any
 
 import pytest
 
 from pyvhdmp import CompletionPort, OverlappedFile, PageBuffer
 from pyvhdmp._win32 import constants
+from pyvhdmp._win32.structures import OVERLAPPED_RESULT
 from pyvhdmp.buffers import PAGE_SIZE
 from pyvhdmp.synchronous import call_and_wait
 from pyvhdmp.testing import set_last_error, substituted
@@ -182,6 +186,42 @@ def test_rule_9_ctrl_c_comes_through_when_the_kernel_has_let_go(reader: Overlapp
     with pytest.raises(KeyboardInterrupt):
         read(reader, PageBuffer(PAGE_SIZE))
     assert reader.port.in_flight == 0
+
+
+@pytest.mark.parametrize("times", [2, 3])
+@pytest.mark.parametrize(
+    "machine", [pytest.param("real", marks=pytest.mark.windows)], indirect=True
+)
+def test_rule_9_however_fast_ctrl_c_follows_on_ctrl_c_the_kernel_has_let_go(
+    reader: OverlappedFile, times: int
+) -> None:
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGABRT][:times]
+    before = [signal.getsignal(number) for number in numbers]
+    for number, following in itertools.pairwise(numbers):
+        # Raises, as no two of its arguments compare, and has the next one come as early as it can.
+        fail: Any = partial(max, int(following), None, key=_thread.interrupt_main)
+        signal.signal(number, fail)
+    signal.signal(numbers[-1], signal.default_int_handler)
+
+    def press() -> None:
+        windows.wait_until(lambda: reader.port.in_flight == 1)
+        _thread.interrupt_main()
+
+    pressing = threading.Thread(target=press)
+    pressing.start()
+    try:
+        with pytest.raises((KeyboardInterrupt, TypeError)):
+            read(reader, PageBuffer(PAGE_SIZE))
+    finally:
+        pressing.join()
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+    pending = [
+        slot
+        for slot in reader.port.slots._slots
+        if OVERLAPPED_RESULT.unpack_from(slot.memory, slot.offset)[0] == constants.STATUS_PENDING
+    ]
+    assert pending == []
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

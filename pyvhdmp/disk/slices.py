@@ -24,7 +24,8 @@ from pyvhdmp.disk.base import Disk, UnmapBehavior
 from pyvhdmp.disk.direction import Direction
 from pyvhdmp.errors import IllegalBlockError
 from pyvhdmp.futures import Latch
-from pyvhdmp.overlapped import FlushDone, OverlappedFile, Work
+from pyvhdmp.overlapped import FlushDone, OverlappedFile, Step, Work
+from pyvhdmp.slots import Slot
 
 __all__ = ["Slice"]
 
@@ -187,6 +188,19 @@ class _Loan(OverlappedFile):
             self._beneath.leave(work)
         finally:
             super().leave(work)
+
+    def last_steps(self, operation: Work, slot: Slot) -> tuple[Step, ...]:
+        """Return what ends a call that its thread has waited for, here and beneath."""
+        steps = super().last_steps(operation, slot)
+        beneath = self._beneath.last_steps(operation, slot)[-1]
+        return (*steps, beneath)
+
+    def look_whether_idle(self) -> None:
+        """Close the handle if that is wanted, and what has been left was the last."""
+        try:
+            self._beneath.look_whether_idle()
+        finally:
+            super().look_whether_idle()
 
     def flush(self) -> Future[None]:
         """Flush the whole file."""
