@@ -179,8 +179,8 @@ def test_a_folder_is_no_target_and_no_source(source: FilePath, tmp_path: FilePat
         copy_image(source, tmp_path / "missing" / "out.img")
 
 
-@pytest.mark.parametrize("name", ["out.avhdx", "out.avhd", "out.VHDS"])
-def test_what_cannot_stand_alone_is_no_target(
+@pytest.mark.parametrize("name", ["out.avhdx", "out.avhd", "out.VHDS", "out.qcow2", "out.VMDK"])
+def test_what_cannot_stand_alone_or_is_not_made_here_is_no_target(
     source: FilePath, tmp_path: FilePath, name: str
 ) -> None:
     with pytest.raises(InvalidInputError, match="a new image cannot be a "):

@@ -367,7 +367,7 @@ def _add_bench(commands: _Commands) -> None:
         "one before it is over, so that as many are in flight as are asked for. Shown are the "
         "depth that was asked for, the one that Windows had at its peak, and the average; then "
         "requests and bytes per second, latencies, and the CPU time that a request took. A "
-        "latency lasts from the call until the callback, and percentiles are right within 1.6 %%. "
+        "latency lasts from the call until the callback, and percentiles are right within 1.6 %. "
         "As nothing is asked while the queue is full, they do not tell how long others would have "
         "waited for a disk that stalls. A last block that is cut is left out.",
         "disk.vhdx --random --block-size 4K --sweep 1,4,16,64 --plot disk.png",
@@ -449,7 +449,7 @@ def _add_bench(commands: _Commands) -> None:
         metavar="FILE",
         type=path,
         help="draw latency and throughput over queue depth, as .png, .svg or .pdf; needs "
-        'matplotlib (pip install "pyvhdmp[plot]")',
+        "matplotlib (pip install matplotlib)",
     )
     _add_json(parser, "print the figures as JSON")
     parser.set_defaults(wrong_usage=bench.wrong_usage)

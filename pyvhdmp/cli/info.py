@@ -53,7 +53,7 @@ def _print_folder(options: argparse.Namespace, path: str) -> None:
         _summary(path, entry) for entry in entries if not entry.is_folder and _is_image(entry.name)
     ]
     rows = [_row(disk) for disk in disks]
-    text = "\n".join(_aligned([_HEAD, *rows])) if rows else ""
+    text = "\n".join(_aligned([_HEAD, *rows])) if rows else f"no disks in {path}"
     print_table(options, {"path": path, "disks": disks}, text, rows, _HEAD)
 
 

@@ -21,7 +21,7 @@ def check(path: str) -> None:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise RuntimeError(
-            f'--plot needs matplotlib: python -m pip install "pyvhdmp[plot]" ({error})'
+            f"--plot needs matplotlib: python -m pip install matplotlib ({error})"
         ) from error
     if os.path.splitext(path)[1].lower() not in _FORMATS:
         raise InvalidInputError.because(f"a plot is one of {', '.join(_FORMATS)}", path)

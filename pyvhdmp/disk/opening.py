@@ -35,6 +35,8 @@ __all__ = [
 Backend: TypeAlias = Literal["auto", "vhdmp", "fixed-vhd", "raw"]
 
 _VHDMP_ONLY: Final = (".avhd", ".vhdx", ".avhdx", ".vhds")
+_NOT_MADE: Final = (".qcow", ".qcow2", ".qed", ".vdi", ".vmdk")
+"""A raw image of such a name would be taken for what it is not."""
 _DIFFERENCING: Final = (".vhd", ".avhd", ".vhdx", ".avhdx")
 
 # What OpenVirtualDisk and AttachVirtualDisk answer where no disk can be opened through
@@ -76,7 +78,7 @@ def new_image_kind(
         if disk_type is not None:
             raise InvalidInputError.because("what has a parent is neither fixed nor dynamic", path)
         return VhdmpDisk, VirtualDiskType.DIFFERENCING
-    if suffix in _VHDMP_ONLY and suffix != ".vhdx":
+    if suffix in _NOT_MADE or (suffix in _VHDMP_ONLY and suffix != ".vhdx"):
         raise InvalidInputError.because(
             f"a new image cannot be a {suffix}: make it a .vhdx, a .vhd or a raw image", path
         )

@@ -258,4 +258,4 @@ def test_without_matplotlib_a_plot_says_how_to_get_it_before_the_run(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     error = run("bench", "no such disk.img", "--plot", "plot.png").error
-    assert error.startswith('--plot needs matplotlib: python -m pip install "pyvhdmp[plot]" (')
+    assert error.startswith("--plot needs matplotlib: python -m pip install matplotlib (")

@@ -229,9 +229,9 @@ def test_a_folder_is_one_whatever_its_name(run: Run, spelling: str) -> None:
     assert (disk["name"], disk["size"]) == ("inner.img", 3 * MIB)
 
 
-def test_a_folder_without_disks_has_nothing_to_show(vhdmp: SimulatedWindows, run: Run) -> None:
+def test_a_folder_without_disks_says_so(vhdmp: SimulatedWindows, run: Run) -> None:
     vhdmp.files.make_folder("empty")
-    assert run("info", "empty").text == ""
+    assert run("info", "empty").text == "no disks in empty\n"
     assert run("info", "empty", "--json").json == {"path": "empty", "disks": []}
 
 
