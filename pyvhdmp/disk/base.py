@@ -36,7 +36,7 @@ from pyvhdmp._win32.memory import Pins
 from pyvhdmp._win32.structures import FILE_ZERO_DATA_STRUCT
 from pyvhdmp.buffers import PAGE_SIZE, PageBuffer
 from pyvhdmp.completion import CompletionPort
-from pyvhdmp.disk.direct import DirectTransfer, direct_memory
+from pyvhdmp.disk.direct import DirectTransfer, PooledRead, direct_memory
 from pyvhdmp.disk.direction import Counters, Direction
 from pyvhdmp.disk.held import HeldBuffers, Use
 from pyvhdmp.disk.plan import MAX_PART, plan
@@ -242,11 +242,8 @@ class Disk:
             view = memoryview(buffer)[:length]
             return self._transfer(self._reading, [view], sector, False, lambda: bytes(view))
         # Memory of our own need not be mapped for each read, and one call will always do.
-        view = memoryview(block.memory)[:length]
         try:
-            pins = Pins([view], writable=True)
-            transfer = DirectTransfer(self._reading, pins, start, lambda: bytes(view))
-            transfer.add_done_callback(lambda _: bounce.give(block))
+            transfer = PooledRead(self._reading, block, length, start)
         except BaseException:
             bounce.give(block)
             raise

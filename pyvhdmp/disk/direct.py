@@ -15,12 +15,12 @@ from operator import or_
 from typing import Final, TypeVar
 
 from pyvhdmp._win32.memory import Pins
-from pyvhdmp.buffers import PAGE_SIZE
+from pyvhdmp.buffers import PAGE_SIZE, Block
 from pyvhdmp.disk.direction import Direction
 from pyvhdmp.disk.plan import MAX_PART
 from pyvhdmp.overlapped import OverlappedFile, Transfer
 
-__all__ = ["DirectTransfer", "direct_memory"]
+__all__ = ["DirectTransfer", "PooledRead", "direct_memory"]
 
 T = TypeVar("T")
 
@@ -112,6 +112,30 @@ class DirectTransfer(Transfer[T]):
                 self._end()
             else:
                 self.resolve_with(self._make_result)
-                self._make_result = None  # it refers to the buffers
         finally:
+            self._make_result = None  # it refers to the buffers
             self.file.finished(self)
+
+
+class PooledRead(DirectTransfer[bytes]):
+    """A read into a block of the pool's, whose bytes are the result.
+
+    The block goes back before the future is finished: so whoever has waited for the one finds
+    the other in the pool.
+    """
+
+    def __init__(self, direction: Direction, block: Block, length: int, offset: int) -> None:
+        self._block = block
+        self._view = memoryview(block.memory)[:length]
+        super().__init__(direction, Pins([self._view], writable=True), offset, self._take)
+
+    def _take(self) -> bytes:
+        try:
+            return bytes(self._view)
+        finally:
+            self.file.port.bounce.give(self._block)
+
+    def fail(self, error: BaseException) -> None:
+        """Give the block back, and finish with an error."""
+        self.file.port.bounce.give(self._block)
+        super().fail(error)
