@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, TypeAlias
 
+from pyvhdmp._win32.memory import copy_memory
 from pyvhdmp.buffers import PAGE_SIZE
 from pyvhdmp.slots import MAX_SEGMENTS
 
@@ -43,6 +44,18 @@ class Part(NamedTuple):
     def is_paged(self) -> bool:
         """Whether its pages lie apart, so that a call takes a list of them."""
         return self.is_direct and len(self.runs) > 1
+
+    def copy_to(self, target: int) -> None:
+        """Copy what its runs hold to contiguous memory, by address."""
+        for address, length in self.runs:
+            copy_memory(target, address, length)
+            target += length
+
+    def copy_from(self, source: int) -> None:
+        """Copy contiguous memory to its runs."""
+        for address, length in self.runs:
+            copy_memory(address, source, length)
+            source += length
 
     def pages(self) -> list[int]:
         """Return the address of each page of a direct part, in order."""

@@ -22,7 +22,7 @@ from concurrent.futures import CancelledError
 from functools import partial
 from typing import Final, Generic, TypeVar
 
-from pyvhdmp._win32.memory import Pins, copy_memory
+from pyvhdmp._win32.memory import Pins
 from pyvhdmp.buffers import Block
 from pyvhdmp.completion import KernelCall
 from pyvhdmp.disk.direction import Direction
@@ -276,10 +276,7 @@ class _PartOperation(KernelCall):
             self._end(CancelledError(), 0)
             return
         if self._request.direction.is_write:
-            target = block.address
-            for address, length in self._part.runs:
-                copy_memory(target, address, length)
-                target += length
+            self._part.copy_to(block.address)
         self._submit()
 
     def _submit(self) -> None:
@@ -305,10 +302,7 @@ class _PartOperation(KernelCall):
             cancel_wanted=self.cancel_wanted,
         )
         if error is None and self._block is not None and not direction.is_write:
-            source = self._block.address
-            for address, length in part.runs:
-                copy_memory(address, source, length)
-                source += length
+            part.copy_from(self._block.address)
         self._end(error, transferred)
 
     def _end(self, error: BaseException | None, transferred: int) -> None:

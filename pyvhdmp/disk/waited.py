@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from pyvhdmp._win32.memory import Pins, copy_memory
+from pyvhdmp._win32.memory import Pins
 from pyvhdmp.buffers import Block
 from pyvhdmp.disk.direction import Direction
 from pyvhdmp.disk.plan import Part, plan
@@ -43,16 +43,10 @@ def _do_part(direction: Direction, part: Part, offset: int) -> int:
     block = taken or Block(part.length)
     try:
         if direction.is_write:
-            target = block.address
-            for address, length in part.runs:
-                copy_memory(target, address, length)
-                target += length
+            part.copy_to(block.address)
         transferred = _call(direction, block.address, part.length, offset + part.start)
         if not direction.is_write:
-            source = block.address
-            for address, length in part.runs:
-                copy_memory(address, source, length)
-                source += length
+            part.copy_from(block.address)
         return transferred
     finally:
         if taken is not None:

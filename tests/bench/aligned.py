@@ -8,7 +8,7 @@ from unittest import mock
 import pyvhdmp
 from pyvhdmp._win32.memory import copy_memory
 from pyvhdmp.buffers import BouncePool
-from pyvhdmp.disk import request
+from pyvhdmp.disk import plan
 from tests.bench.rounds import report
 from tests.bench.windows import PAGE
 
@@ -25,7 +25,7 @@ def main(path: str) -> None:
     size = 64 << 20
     pyvhdmp.make_fixed_vhd(path, size)
     with (
-        mock.patch.object(request, "copy_memory", counting),
+        mock.patch.object(plan, "copy_memory", counting),
         mock.patch.object(BouncePool, "take", side_effect=AssertionError("memory to bounce")),
         pyvhdmp.open_disk(path, backend="fixed-vhd") as disk,
     ):
