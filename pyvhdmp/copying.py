@@ -29,6 +29,7 @@ from pyvhdmp.disk import (
     open_disk,
     wanting_vhdmp,
 )
+from pyvhdmp.disk.opening import ImageKind
 from pyvhdmp.errors import DiskError, InvalidInputError
 from pyvhdmp.logs import logger
 from pyvhdmp.pipeline import Compare, Copy, CopyDifferences
@@ -37,7 +38,15 @@ from pyvhdmp.vhd import check_size
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskType
 from pyvhdmp.virtual_disk.formats import check_new_disk
 
-__all__ = ["IO_SIZE", "QUEUE_DEPTH", "CopyResult", "Report", "compare_images", "copy_image"]
+__all__ = [
+    "IO_SIZE",
+    "QUEUE_DEPTH",
+    "CopyResult",
+    "Report",
+    "compare_images",
+    "copy_image",
+    "new_image",
+]
 
 QUEUE_DEPTH: Final = 4
 IO_SIZE: Final = 4 * 1024 * 1024
@@ -110,27 +119,9 @@ def copy_image(
         open_disk(source, read_only=True, port=port) as source_disk,
     ):
         size, sector_size = source_disk.size, source_disk.sector_size
-        image: NewImage | NewVirtualImage
-        if issubclass(kind, VhdmpDisk):
-            assert disk_type is not None
-            if parent is None:
-                check_new_disk(target, size, sector_size)
-            else:
-                _check_parent(parent, target, partial, size)
-            image = make_virtual_image(
-                target,
-                partial,
-                disk_type=disk_type,
-                size=size,
-                sector_size=sector_size,
-                parent=parent,
-                port=port,
-                report=report and _allocating(report, size),
-            )
-        else:
-            if kind is FixedVhdDisk:
-                check_size(size, target)
-            image = NewImage(partial, size, kind, overwrite=True, port=port)
+        image = new_image(
+            target, partial, kind, disk_type, size, sector_size, parent, port=port, report=report
+        )
         logger.info("copying %r to %s, a %s", source_disk, target, kind.__name__)
         try:
             copy = _copy(source_disk, image.disk, parent, queue_depth, io_size)
@@ -153,6 +144,43 @@ def copy_image(
             verified=verify,
             target_type="raw" if disk_type is None else disk_type.value,
         )
+
+
+def new_image(
+    target: str,
+    partial: str,
+    kind: ImageKind,
+    disk_type: VirtualDiskType | None,
+    size: int,
+    sector_size: int,
+    parent: str | None = None,
+    *,
+    port: CompletionPort,
+    report: Report | None,
+) -> NewImage | NewVirtualImage:
+    """Make an image at `partial`, which is to be `target`'s, as `new_image_kind` says.
+
+    Raises for what there cannot be before anything is made.
+    """
+    if not issubclass(kind, VhdmpDisk):
+        if kind is FixedVhdDisk:
+            check_size(size, target)
+        return NewImage(partial, size, kind, overwrite=True, port=port)
+    assert disk_type is not None
+    if parent is None:
+        check_new_disk(target, size, sector_size)
+    else:
+        _check_parent(parent, target, partial, size)
+    return make_virtual_image(
+        target,
+        partial,
+        disk_type=disk_type,
+        size=size,
+        sector_size=sector_size,
+        parent=parent,
+        port=port,
+        report=report and _allocating(report, size),
+    )
 
 
 def _copy(source: Disk, target: Disk, parent: str | None, queue_depth: int, io_size: int) -> Copy:

@@ -31,25 +31,15 @@ from pyvhdmp import files
 from pyvhdmp.blocks import nonzero_runs
 from pyvhdmp.buffers import PageBuffer
 from pyvhdmp.completion import CompletionPort
-from pyvhdmp.copying import IO_SIZE, QUEUE_DEPTH, CopyResult, Report
-from pyvhdmp.disk import (
-    Disk,
-    FixedVhdDisk,
-    NewImage,
-    NewVirtualImage,
-    VhdmpDisk,
-    make_virtual_image,
-    new_image_kind,
-    open_disk,
-)
+from pyvhdmp.copying import IO_SIZE, QUEUE_DEPTH, CopyResult, Report, new_image
+from pyvhdmp.disk import Disk, VhdmpDisk, new_image_kind, open_disk
 from pyvhdmp.disk.other_formats import check_raw
 from pyvhdmp.errors import DiskError, InvalidInputError, ShortTransferError
 from pyvhdmp.futures import IoFuture
 from pyvhdmp.logs import logger
 from pyvhdmp.replacing import check_target, partial_name, replacing
-from pyvhdmp.vhd import SECTOR_SIZE, check_size
+from pyvhdmp.vhd import SECTOR_SIZE
 from pyvhdmp.virtual_disk import VirtualDiskType
-from pyvhdmp.virtual_disk.formats import check_new_disk
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -109,23 +99,9 @@ def copy_from_stream(
         )
     source = _Source(stream, stream_name, size, with_digest=verify)
     with replacing(target, partial_path, force=force), CompletionPort() as port:
-        image: NewImage | NewVirtualImage
-        if issubclass(kind, VhdmpDisk):
-            assert disk_type is not None
-            check_new_disk(target, size, SECTOR_SIZE)
-            image = make_virtual_image(
-                target,
-                partial_path,
-                disk_type=disk_type,
-                size=size,
-                sector_size=SECTOR_SIZE,
-                port=port,
-                report=report and partial(_report_share, report, size),
-            )
-        else:
-            if kind is FixedVhdDisk:
-                check_size(size, target)
-            image = NewImage(partial_path, size, kind, overwrite=True, port=port)
+        image = new_image(
+            target, partial_path, kind, disk_type, size, SECTOR_SIZE, port=port, report=report
+        )
         try:
             logger.info("copying %d bytes from %s to %s", size, stream_name, target)
             course = _Course("copying", size, report)
@@ -407,8 +383,3 @@ class _Course:
         if self._report is not None:
             self._report(self._phase, self.done, self.size)
         return time.perf_counter() - self._began
-
-
-def _report_share(report: Report, size: int, done: int, total: int) -> None:
-    """Report how far VHDMP is with the file of a fixed disk."""
-    report("allocating", size * done // max(total, 1), size)
