@@ -180,14 +180,22 @@ class Scheduler:
             self._active = False
 
     def hand_over(self, port: Port) -> None:
-        """Let a thread that waits at `port` work on its packets before this one goes on."""
+        """Let a thread that waits at `port` work on its packets before this one goes on.
+
+        And those that it gives something to do: that may bring packets, too.
+        """
         self.settle()
         if self._is_helper() or not port.packets or not port.waiting:
             return
         port.is_handed_over = True
         self.changed()
         try:
-            self._pause_until(lambda: port.is_closed or (port.waiting > 0 and not port.packets))
+            self._pause_until(
+                lambda: (
+                    port.is_closed
+                    or (port.waiting > 0 and not port.packets and self._watcher.helpers_wait())
+                )
+            )
         finally:
             port.is_handed_over = False
 

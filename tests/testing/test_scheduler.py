@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import Future
+from functools import partial
 
 import pytest
 
@@ -100,6 +101,31 @@ def test_callbacks_run_between_the_calls_of_the_program_and_while_it_waits() -> 
                 during += bool(done)
                 assert future.result(30) == 8
             assert 20 < during < 180
+
+
+def test_what_a_callback_has_other_threads_do_is_done_before_the_program_goes_on() -> None:
+    with SimulatedWindows(seed=3) as windows, CompletionPort() as port:
+        windows.files["file"] = bytes(65536)
+        with OverlappedFile(support.create_file("file"), port=port) as file:
+            begun: list[int] = []
+            ended: list[int] = []
+
+            def take_a_while(number: int) -> None:
+                time.sleep(0.002)
+                port.call_soon(partial(ended.append, number))
+
+            def begin(number: int) -> None:
+                begun.append(number)
+                port.call_blocking(partial(take_a_while, number))
+
+            during = 0
+            for number in range(50):
+                port.call_soon(partial(begin, number))
+                future = file.read_at(bytearray(8), 0)
+                during += number in begun
+                assert (number in ended) == (number in begun)
+                assert future.result(30) == 8
+            assert during > 5
 
 
 def test_many_packets_come_out_of_one_dequeue_at_times() -> None:
