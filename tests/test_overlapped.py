@@ -19,7 +19,7 @@ import pytest
 from pyvhdmp import CompletionPort, InvalidInputError, OverlappedFile, PageBuffer
 from pyvhdmp._win32 import constants
 from pyvhdmp.buffers import PAGE_SIZE
-from pyvhdmp.completion import KernelCall
+from pyvhdmp.register import KernelCall
 from pyvhdmp.testing import set_last_error, substituted
 from tests.support import windows
 from tests.support.files import FilePath

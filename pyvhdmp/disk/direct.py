@@ -18,7 +18,8 @@ from pyvhdmp._win32.memory import Pins
 from pyvhdmp.buffers import PAGE_SIZE, Block
 from pyvhdmp.disk.direction import Direction
 from pyvhdmp.disk.plan import MAX_PART
-from pyvhdmp.overlapped import OverlappedFile, Transfer
+from pyvhdmp.overlapped import OverlappedFile
+from pyvhdmp.transfers import Transfer
 
 __all__ = ["DirectTransfer", "PooledRead", "direct_memory"]
 

@@ -24,11 +24,11 @@ from typing import Final, Generic, TypeVar
 
 from pyvhdmp._win32.memory import Pins
 from pyvhdmp.buffers import Block
-from pyvhdmp.completion import KernelCall
 from pyvhdmp.disk.direction import Direction
 from pyvhdmp.disk.plan import Part
 from pyvhdmp.futures import IoFuture
 from pyvhdmp.overlapped import OverlappedFile
+from pyvhdmp.register import KernelCall
 
 __all__ = ["PARTS_IN_FLIGHT", "Request"]
 

@@ -23,8 +23,9 @@ from typing import ClassVar, Final
 from pyvhdmp.disk.base import Disk, UnmapBehavior
 from pyvhdmp.disk.direction import Direction
 from pyvhdmp.errors import IllegalBlockError
+from pyvhdmp.flushing import FlushDone
 from pyvhdmp.futures import Latch
-from pyvhdmp.overlapped import FlushDone, OverlappedFile, Step, Work
+from pyvhdmp.overlapped import OverlappedFile, Step, Work
 from pyvhdmp.slots import Slot
 
 __all__ = ["Slice"]
