@@ -26,7 +26,6 @@ from pyvhdmp._win32 import constants
 from pyvhdmp._win32.memory import keep_for_ever
 from pyvhdmp.buffers import PAGE_SIZE, BouncePool
 from pyvhdmp.errors import InvalidInputError, last_error
-from pyvhdmp.futures import Latch
 from pyvhdmp.register import KernelCall, Key, Register
 from pyvhdmp.slots import MAX_SEGMENTS, Slot, SlotPool
 
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
     from pyvhdmp.overlapped import OverlappedFile
 
-__all__ = ["CompletionPort", "wait_interruptibly"]
+__all__ = ["CompletionPort"]
 
 _BOUNCE_BUDGET: Final = 16 * 1024 * 1024
 _FLUSH_THREADS: Final = 4
@@ -285,9 +284,3 @@ def _end_all_ports() -> None:
     for port in list(_ports):
         if port.has_thread():
             port.end_with_interpreter(deadline)
-
-
-def wait_interruptibly(event: threading.Event | Latch) -> None:
-    """Wait for an event, letting Ctrl+C through: a bare wait on Windows does not."""
-    while not event.wait(0.1):
-        pass

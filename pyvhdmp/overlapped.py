@@ -32,10 +32,10 @@ from pyvhdmp.calls import Calls
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.errors import InvalidInputError, is_success, status_error
 from pyvhdmp.flushing import Flush, FlushDone, Flushes
-from pyvhdmp.futures import Latch
 from pyvhdmp.register import Call
 from pyvhdmp.slots import MAX_SEGMENTS, Slot, pack_segments
 from pyvhdmp.transfers import ByteTransfer, Transfer, check_length, checked_offset
+from pyvhdmp.waiting import Latch
 
 if TYPE_CHECKING:
     from types import TracebackType

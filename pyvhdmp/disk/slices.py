@@ -24,9 +24,9 @@ from pyvhdmp.disk.base import Disk, UnmapBehavior
 from pyvhdmp.disk.direction import Direction
 from pyvhdmp.errors import IllegalBlockError
 from pyvhdmp.flushing import FlushDone
-from pyvhdmp.futures import Latch
 from pyvhdmp.overlapped import OverlappedFile, Step, Work
 from pyvhdmp.slots import Slot
+from pyvhdmp.waiting import Latch
 
 __all__ = ["Slice"]
 
