@@ -82,19 +82,19 @@ class OverlappedFile(Calls):
     opened_as: str | None = None
     """What the user has opened, which a warning names if nobody closes it. For the layers above."""
 
+    _owns_handle = False
+
     def __init__(self, handle: int, *, port: CompletionPort | None = None) -> None:
-        self._ended = Latch()
-        self._ended.set()  # nothing to close, as far as __del__ is concerned
         super().__init__(
             Handle(operator.index(handle)), port if port is not None else CompletionPort.default()
         )
         self._work: dict[Work, None] = {}  # in the order it was entered
         self._flushes = Flushes(self._port, self._handle)
-        self._closing = False
-        self._owns_handle = True
+        self._closing = self._detaching = False
+        self._ended = Latch()
         self._check_overlapped()
         self._port.attach(self, self._handle)
-        self._ended = Latch()
+        self._owns_handle = True  # last, so whatever is raised from here, it is the caller's
 
     def _check_overlapped(self) -> None:
         # Asked of the kernel, as a synchronous handle would block every caller
@@ -136,7 +136,7 @@ class OverlappedFile(Calls):
 
     def __del__(self) -> None:
         # Work refers to its file, and the port to the work: nothing is in flight.
-        if not self._ended.is_set:
+        if self._owns_handle:
             text = f"unclosed {self.opened_as or repr(self)}"
             self._begin_close()  # first, as a warning may be an error
             warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
@@ -257,18 +257,21 @@ class OverlappedFile(Calls):
         """
         if self._port.on_thread():
             raise RuntimeError("a done-callback cannot wait for the handle to become idle")
-        with self._lock:
-            if self._closing:
-                raise ValueError("the file is closed")
-            self._closing = True
-            self._owns_handle = False
+        begun = False
         try:
+            with self._lock:
+                if self._closing:
+                    raise ValueError("the file is closed")
+                self._closing = self._detaching = begun = True
             self._begin_close()
             self._wait_for_end()
         except BaseException:  # Ctrl+C: then it is closed, not lost
-            with self._lock:
-                self._owns_handle = not self._ended.is_set
+            if begun:
+                with self._lock:
+                    self._detaching = False
+                    self._end_if_idle()
             raise
+        self._owns_handle = False
         return self._handle
 
     # -- Work and operations, for the layers above ----------------------------
@@ -417,11 +420,12 @@ class OverlappedFile(Calls):
 
     def _end_if_idle(self) -> None:
         """Under the lock: close the handle if the file is to be closed and nothing is left."""
-        if not self._closing or self._work or self._ended.is_set:
+        if not self._closing or self._work:
             return
+        close = self._windows.kernel32.CloseHandle  # which may have to be looked up
         try:
-            if self._owns_handle:
-                self._owns_handle = False
-                self._windows.kernel32.CloseHandle(self._handle)
+            if self._owns_handle and not self._detaching:
+                self._owns_handle = False  # and no Ctrl+C comes between this and the call
+                close(self._handle)
         finally:
             self._ended.set()
