@@ -2,7 +2,8 @@
 
 CPython looks for signals when a function written in Python is entered, behind a call of anything
 that is not (a class included), and when a loop goes back; nowhere else. So of an operation there
-are only so many moments at which it can be interrupted, and a test can go through them all:
+are only so many moments at which it can be interrupted, and a test can go through them all. (Here
+it comes before the next step, so what a ``try`` returns from a call counts as outside of it.)
 
     for ctrl_c in every_moment("pyvhdmp.buffers"):
         with ctrl_c:
@@ -74,7 +75,11 @@ class CtrlC:
         if event == "call":
             if windows.is_in_simulation(frame):
                 return None  # in reality there is nothing of Python in there
-            is_ours = frame.f_globals.get("__name__") in self._modules
+            # What comes up in a finalizer Python drops.
+            is_ours = (
+                frame.f_globals.get("__name__") in self._modules
+                and frame.f_code.co_name != "__del__"
+            )
             frame.f_trace = self._trace  # first, or from Python 3.13 on no steps are told
             frame.f_trace_lines, frame.f_trace_opcodes = False, is_ours
             if is_ours:
