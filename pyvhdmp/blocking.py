@@ -16,7 +16,7 @@ Rules:
    there is room for, and where there is no room at all it fails with ENOSPC. It never writes
    nothing and says so, upon which `io.BufferedWriter` would try for ever.
 4. Ctrl+C lets the caller go when the kernel has let go of the caller's memory, not before.
-   Nor does who waits for another thread's call hinder it: see `_Lock`.
+   Nor does who waits for another thread's call hinder it: see `InterruptibleLock`.
 5. Nobody waits in a finalizer. A disk that is left open says so itself. A finalizer or a signal
    handler that comes in while its thread reads or writes is refused, as those of `io` are.
 """
@@ -37,6 +37,7 @@ from pyvhdmp.checks import instance, whole_number
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk import Backend, Disk, open_disk
 from pyvhdmp.errors import InvalidInputError
+from pyvhdmp.waiting import InterruptibleLock
 
 if TYPE_CHECKING:
     from typing import NoReturn, Self
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 __all__ = ["BlockingDisk"]
 
 _MAX_OFFSET: Final = (1 << 63) - 1
-_SLICE_SECONDS: Final = 0.1
 
 
 class BlockingDisk(io.RawIOBase):
@@ -83,7 +83,7 @@ class BlockingDisk(io.RawIOBase):
         edges = memoryview(PageBuffer(2 * PAGE_SIZE))
         self._head = edges[: disk.sector_size]
         self._tail = edges[PAGE_SIZE:][: disk.sector_size]
-        self._lock = _Lock()
+        self._lock = InterruptibleLock()
         self._busy_thread = 0
 
     @classmethod
@@ -303,25 +303,3 @@ class BlockingDisk(io.RawIOBase):
             do(buffers, sector)
         except CancelledError as error:
             raise OSError(errno.ECANCELED, "the request was cancelled", self.name) from error
-
-
-class _Lock:
-    """A lock that lets Ctrl+C through while it is waited for, which others do not on Windows.
-
-    The thread that holds it can take it again.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._released = threading.Condition()
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            with self._released:  # nobody can say so between the look and the wait
-                while not self._lock.acquire(blocking=False):
-                    self._released.wait(_SLICE_SECONDS)
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-        with self._released:
-            self._released.notify()

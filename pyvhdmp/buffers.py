@@ -8,6 +8,9 @@ Rules:
    kernel may touch it all that time, so it is given back only after the packet.
 3. Bounce memory has a budget for good. Who does not get a block at once waits in
    a queue, first come first served, and no thread is blocked by that.
+4. Ctrl+C may come between the taking of a block and its noting. What is lost so is
+   counted no longer. Nor does it lose who waits: the completion thread, where none
+   comes, takes them out of the queue.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import contextlib
 import mmap
 import operator
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     # What type checkers know as collections.abc.Buffer, on Python 3.11 too.
     from typing_extensions import Buffer as Buffer
 
-__all__ = ["PAGE_SIZE", "Block", "BouncePool", "PageBuffer"]
+__all__ = ["PAGE_SIZE", "Block", "BouncePool", "PageBuffer", "PooledBlock"]
 
 PAGE_SIZE: Final = mmap.PAGESIZE
 
@@ -65,30 +69,43 @@ class Block:
         self.address: int = self.memory.address
 
 
-Ready: TypeAlias = Callable[[Block], object]
+class PooledBlock(Block):
+    """A block that its `pool` counts, until it drops it. Else who had it has lost it: rule 4."""
+
+    pool: weakref.ref[BouncePool] | None = None
+
+    def __del__(self) -> None:
+        pool = None if self.pool is None else self.pool()
+        if pool is not None:
+            pool.lose(self.size)
+
+
+Ready: TypeAlias = Callable[[PooledBlock], object]
 
 
 class BouncePool:
     """Bounce blocks, made as needed and reused, `budget` bytes at the most.
 
     Sizes are rounded up to a power of two of pages, so that blocks fit again.
-    `call_soon` runs a waiter's callback, on the completion thread.
+    `call_soon` runs something on the completion thread: there a waiter gets its block.
     """
 
     def __init__(self, budget: int, call_soon: Callable[[Callable[[], object]], None]) -> None:
         self._budget = budget
         self._call_soon = call_soon
         self._lock = threading.RLock()  # a finalizer may come back in
-        self._free: dict[int, list[Block]] = {}
-        self._allocated = 0
+        self._free: dict[int, list[PooledBlock]] = {}
+        self._counted = 0
+        self._lost: list[int] = []  # sizes, of blocks that are counted and are no more
         self._waiting: deque[tuple[int, Ready]] = deque()
+        self._reference = weakref.ref(self)
 
     @property
     def allocated(self) -> int:
         """Bytes of bounce memory that exist, in use or free."""
-        return self._allocated
+        return self._counted - sum(self._lost)
 
-    def take(self, length: int, ready: Ready) -> Block | None:
+    def take(self, length: int, ready: Ready) -> PooledBlock | None:
         """Return a block of at least `length` bytes, or None: then `ready` gets one later."""
         size = _block_size(length)
         if size > self._budget:
@@ -99,19 +116,22 @@ class BouncePool:
                 self._waiting.append((size, ready))
             return block
 
-    def take_now(self, length: int) -> Block | None:
+    def take_now(self, length: int) -> PooledBlock | None:
         """Return a block of at least `length` bytes if there is one to have at once."""
         size = _block_size(length)
         with self._lock, contextlib.suppress(MemoryError, OSError):
             return None if self._waiting else self._find(size)
         return None
 
-    def give(self, block: Block) -> None:
+    def give(self, block: PooledBlock) -> None:
         """Take a block back; whoever waits is served."""
-        with self._lock:
-            self._free.setdefault(block.size, []).append(block)
-            served = self._serve()
-        self._hand_over(served)
+        try:
+            with self._lock:
+                self._free.setdefault(block.size, []).append(block)
+            self._see_to_waiters()
+        except BaseException:  # Ctrl+C: this, which can be repeated, must not be missed
+            self._see_to_waiters()
+            raise
 
     def forget(self, ready: Ready) -> bool:
         """Drop a waiter; return False if it is not waiting (any more)."""
@@ -122,35 +142,43 @@ class BouncePool:
                     break
             else:
                 return False
-            served = self._serve()  # it may have been the one that held up the queue
-        self._hand_over(served)
+        self._see_to_waiters()  # it may have been the one that held up the queue
         return True
 
-    def _hand_over(self, served: list[tuple[Ready, Block]]) -> None:
+    def lose(self, size: int) -> None:
+        """A block is no more that was not given back. Takes no lock: a finalizer has any."""
+        self._lost.append(size)
+        self._see_to_waiters()
+
+    def _see_to_waiters(self) -> None:
+        if self._waiting:
+            self._call_soon(self._serve)
+
+    def _serve(self) -> None:
+        """On the completion thread, where no Ctrl+C comes: give who waits what there is."""
+        served = []
+        # No memory is like no budget: whoever waits is served when a block comes back.
+        with self._lock, contextlib.suppress(MemoryError, OSError):
+            while self._waiting and (block := self._find(self._waiting[0][0])) is not None:
+                served.append((self._waiting.popleft()[1], block))
         for ready, block in served:
             self._call_soon(partial(ready, block))
 
-    def _serve(self) -> list[tuple[Ready, Block]]:
-        served = []
-        # No memory is like no budget: whoever waits is served when a block comes back.
-        with contextlib.suppress(MemoryError, OSError):
-            while self._waiting and (block := self._find(self._waiting[0][0])) is not None:
-                served.append((self._waiting.popleft()[1], block))
-        return served
-
-    def _find(self, size: int) -> Block | None:
+    def _find(self, size: int) -> PooledBlock | None:
         free = self._free.get(size)
         if free:
             return free.pop()
         # Blocks of other sizes make room: they are idle, and the budget is one.
-        for other, blocks in self._free.items():
-            while blocks and self._allocated + size > self._budget:
-                blocks.pop()
-                self._allocated -= other
-        if self._allocated + size > self._budget:
+        for blocks in self._free.values():
+            while blocks and self.allocated + size > self._budget:
+                idle = blocks.pop()
+                idle.pool = None
+                self._counted -= idle.size
+        if self.allocated + size > self._budget:
             return None
-        block = Block(size)
-        self._allocated += size
+        block = PooledBlock(size)
+        self._counted += size
+        block.pool = self._reference
         return block
 
 

@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import errno
 import ntpath
+import operator
 import os
 import re
+from itertools import starmap
 from typing import Final, NamedTuple
 
 from pyvhdmp._win32 import Handle, Windows, constants
@@ -148,10 +150,12 @@ def open_file(
     """Open a file for overlapped I/O; others may read it meanwhile, and nobody may write it.
 
     The handle is not inheritable. Raises the `OSError` of CreateFileW, and
-    `IsADirectoryError`, where Windows would say that access is denied.
+    `IsADirectoryError`, where Windows would say that access is denied. What Ctrl+C ends leaves
+    neither a handle nor a file that was made.
     """
     access = constants.GENERIC_READ | (constants.GENERIC_WRITE if writable else 0)
-    handle = windows.kernel32.CreateFileW(
+    create = (
+        windows.kernel32.CreateFileW,
         extended(windows, path),
         access,
         constants.FILE_SHARE_READ,
@@ -160,10 +164,21 @@ def open_file(
         constants.FILE_FLAG_OVERLAPPED | flags,
         0,
     )
+    steps = starmap(operator.call, (create, (windows.get_last_error,)))
+    outcome: list[int] = []
+    try:
+        outcome.extend(steps)  # in one step, so no Ctrl+C comes between the opening and the noting
+        handle, code = Handle(outcome[0]), outcome[1]
+        if handle != constants.INVALID_HANDLE_VALUE:
+            logger.debug("opened %s as a file, handle %#x", path, handle)
+    except BaseException:
+        if outcome and outcome[0] != constants.INVALID_HANDLE_VALUE:
+            windows.kernel32.CloseHandle(outcome[0])
+            if disposition != constants.OPEN_EXISTING:
+                discard_file(windows, path)
+        raise
     if handle != constants.INVALID_HANDLE_VALUE:
-        logger.debug("opened %s as a file, handle %#x", path, handle)
-        return Handle(handle)
-    code = windows.get_last_error()
+        return handle
     error = windows_error(code, "CreateFileW", path)
     if code == constants.ERROR_ACCESS_DENIED and is_directory(windows, path):
         raise IsADirectoryError(errno.EISDIR, "Is a directory", path) from error

@@ -31,8 +31,9 @@ from concurrent.futures._base import FINISHED, RUNNING
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from pyvhdmp.logs import logger
+from pyvhdmp.waiting import Latch
 
-__all__ = ["IoFuture", "Latch", "is_completion_thread", "mark_completion_thread"]
+__all__ = ["IoFuture", "is_completion_thread", "mark_completion_thread"]
 
 _SLICE_SECONDS: Final = 0.1
 _PATIENCE_SECONDS: Final = 1.0
@@ -52,36 +53,6 @@ def mark_completion_thread() -> None:
 def is_completion_thread() -> bool:
     """Whether the calling thread finishes futures."""
     return getattr(_thread, "finishes_futures", False)
-
-
-class Latch:
-    """Something that comes about once, and who waits for it: see rule 6.
-
-    Who takes the lock out of a wait and is interrupted before it gives it on makes others look
-    at `is_set` a little later, and nothing else.
-    """
-
-    __slots__ = ("_lock", "is_set")
-
-    def __init__(self) -> None:
-        self.is_set: bool = False
-        self._lock = threading.Lock()
-        self._lock.acquire()
-
-    def set(self) -> None:
-        """It has come about. Never blocks; can be repeated."""
-        self.is_set = True
-        self._release()
-
-    def wait(self, seconds: float) -> bool:
-        """Wait for so long at the most; return whether it has come about."""
-        if not self.is_set and self._lock.acquire(timeout=seconds):
-            self._release()
-        return self.is_set
-
-    def _release(self) -> None:
-        with contextlib.suppress(RuntimeError):  # it is free already
-            self._lock.release()
 
 
 class IoFuture(Future[T]):

@@ -10,41 +10,32 @@ Rules:
    no new work is entered; what has been entered runs to its end. Neither takes a lock:
    who enters, or leaves, changes the dict and then looks whether the file is closing;
    who closes says so and then looks at the dict. So one of the two sees the other.
-3. A slot is detached from its operation, and cancelled, under one lock, so CancelIoEx
-   can only ever name the OVERLAPPED of the operation that was meant.
-4. A cancel that comes while a call is being made would find nothing to cancel. It
-   leaves a mark, and the thread that makes the call cancels when it returns.
-5. A flush covers every write that had finished when it was asked for, so one that
-   begins later than that serves just as well, and serves any number who wait for it.
-6. What most requests go through (`enter`, `submit`, `_start`, `finished`) is written for
-   speed: few steps, few objects, one lock at a time. A request that is one call is one
-   object, its future.
+3. What most requests go through (`enter`, `leave`, `begin`, `finished`) is written for speed:
+   few steps, few objects, one lock at a time.
+
+How a call is made and cancelled is in `calls`, what a request of one call holds in `transfers`.
 """
 
 from __future__ import annotations
 
 import operator
-import threading
 import warnings
-from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future
+from collections.abc import Sequence
+from concurrent.futures import Future
 from functools import partial
-from itertools import starmap
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
 from pyvhdmp._win32 import Handle, constants
-from pyvhdmp._win32.memory import Pins
-from pyvhdmp._win32.structures import (
-    DWORD_STRUCT,
-    OVERLAPPED_RESULT,
-    OVERLAPPED_STRUCT,
-    SEGMENT_SIZE,
-)
+from pyvhdmp._win32.structures import DWORD_STRUCT, SEGMENT_SIZE
 from pyvhdmp.buffers import PAGE_SIZE, Block
-from pyvhdmp.completion import NOT_CALLED, CompletionPort, KernelCall
-from pyvhdmp.errors import InvalidInputError, is_success, status_error, windows_error
-from pyvhdmp.futures import IoFuture, Latch
+from pyvhdmp.calls import Calls
+from pyvhdmp.completion import CompletionPort
+from pyvhdmp.errors import InvalidInputError, is_success, status_error
+from pyvhdmp.flushing import Flush, FlushDone, Flushes
+from pyvhdmp.register import Call
 from pyvhdmp.slots import MAX_SEGMENTS, Slot, pack_segments
+from pyvhdmp.transfers import ByteTransfer, Transfer, check_length, checked_offset
+from pyvhdmp.waiting import Latch
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -52,29 +43,14 @@ if TYPE_CHECKING:
 
     from pyvhdmp.buffers import Buffer
 
-__all__ = ["OverlappedFile", "Transfer", "pin_buffers"]
+__all__ = ["OverlappedFile", "Step", "Work"]
 
 T = TypeVar("T")
 
-MAX_TRANSFER: Final = constants.MAXDWORD // PAGE_SIZE * PAGE_SIZE
-"""Bytes that one call can transfer: its length is a DWORD. Whole pages."""
-
-_MAX_OFFSET: Final = (1 << 63) - 1
 _SLICE_SECONDS: Final = 0.1
-
-_PENDING: Final = [0, constants.ERROR_IO_PENDING]
-"""What most calls return, and the last error then."""
-
-_pack_overlapped: Final = OVERLAPPED_STRUCT.pack_into
-
-FlushDone: TypeAlias = "Callable[[BaseException | None], None]"
-"""What is called when a flush is over: with None, or why it failed."""
 
 Step: TypeAlias = tuple[object, ...]
 """A function and its arguments."""
-
-Call: TypeAlias = Callable[[int, int, int, int, int], int]
-"""ReadFile and its kin: handle, address, length, NULL, OVERLAPPED."""
 
 
 class Work(Protocol):
@@ -88,7 +64,7 @@ class Work(Protocol):
         """Ask for the work to end early. It still ends by itself, once."""
 
 
-class OverlappedFile:
+class OverlappedFile(Calls):
     """Owns a handle opened with FILE_FLAG_OVERLAPPED and does I/O on it.
 
     Any contiguous object with the buffer protocol is a buffer. It is used in
@@ -106,25 +82,19 @@ class OverlappedFile:
     opened_as: str | None = None
     """What the user has opened, which a warning names if nobody closes it. For the layers above."""
 
+    _owns_handle = False
+
     def __init__(self, handle: int, *, port: CompletionPort | None = None) -> None:
-        self._ended = Latch()
-        self._ended.set()  # nothing to close, as far as __del__ is concerned
-        self._handle = Handle(operator.index(handle))
-        self._port = port if port is not None else CompletionPort.default()
-        self._windows = self._port.windows
-        self._ask_last_error = (self._windows.get_last_error,)
-        self._operations = self._port.operations
-        self._slots = self._port.slots
-        self._note_pending = self._port.note_pending
-        self._lock = threading.RLock()  # a finalizer may come back in
+        super().__init__(
+            Handle(operator.index(handle)), port if port is not None else CompletionPort.default()
+        )
         self._work: dict[Work, None] = {}  # in the order it was entered
-        self._to_flush: list[FlushDone] = []
-        self._being_flushed: list[FlushDone] = []  # the completion thread's own
-        self._closing = False
-        self._owns_handle = True
+        self._flushes = Flushes(self._port, self._handle)
+        self._closing = self._detaching = False
+        self._ended = Latch()
         self._check_overlapped()
         self._port.attach(self, self._handle)
-        self._ended = Latch()
+        self._owns_handle = True  # last, so whatever is raised from here, it is the caller's
 
     def _check_overlapped(self) -> None:
         # Asked of the kernel, as a synchronous handle would block every caller
@@ -166,7 +136,7 @@ class OverlappedFile:
 
     def __del__(self) -> None:
         # Work refers to its file, and the port to the work: nothing is in flight.
-        if not self._ended.is_set:
+        if self._owns_handle:
             text = f"unclosed {self.opened_as or repr(self)}"
             self._begin_close()  # first, as a warning may be an error
             warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
@@ -175,16 +145,6 @@ class OverlappedFile:
     def closed(self) -> bool:
         """Whether new requests are refused."""
         return self._closing
-
-    @property
-    def handle(self) -> int:
-        """The handle, still owned by this object."""
-        return self._handle
-
-    @property
-    def port(self) -> CompletionPort:
-        """The port that the handle is bound to."""
-        return self._port
 
     # -- Requests -------------------------------------------------------------
 
@@ -235,13 +195,13 @@ class OverlappedFile:
         if not 0 <= code <= constants.MAXDWORD:
             raise InvalidInputError.because(f"{code} is no control code")
         function = self._windows.kernel32.DeviceIoControl
-        transfer = _Transfer(self, "DeviceIoControl")
+        transfer = ByteTransfer(self, "DeviceIoControl")
         try:
             given = transfer.pin([] if input is None else [input], writable=False, name="input")
             # Some codes take data through the output buffer and leave it as it is.
             taken = transfer.pin([] if output is None else [output], writable=True, name="output")
-            _check_length(given.length)
-            _check_length(taken.length)
+            check_length(given.length)
+            check_length(taken.length)
             in_address = given.addresses[0] if given.length else 0
             out_address = taken.addresses[0] if taken.length else 0
             self.enter(transfer)
@@ -258,15 +218,15 @@ class OverlappedFile:
         It blocks a thread of the flush executor, and no other. A cancel has no
         effect. Raises `ValueError` on a closed file. Source: NtFlushBuffersFileEx, ntifs.h.
         """
-        flush = _Flush(self)
+        flush = Flush(self)
         try:
             self.enter(flush)
             self.flush_then(flush.finish)
         except BaseException as error:
             # Closed, or Ctrl+C. The completion thread knows whether it is being flushed already.
-            self._port.call_soon(partial(self._abandon_flush, flush, error))
+            self._port.call_soon(partial(self._flushes.abandon, flush, error))
             raise
-        return flush.future
+        return flush
 
     def cancel(self) -> None:
         """Ask the kernel to cancel all that is in flight on this file.
@@ -297,18 +257,21 @@ class OverlappedFile:
         """
         if self._port.on_thread():
             raise RuntimeError("a done-callback cannot wait for the handle to become idle")
-        with self._lock:
-            if self._closing:
-                raise ValueError("the file is closed")
-            self._closing = True
-            self._owns_handle = False
+        begun = False
         try:
+            with self._lock:
+                if self._closing:
+                    raise ValueError("the file is closed")
+                self._closing = self._detaching = begun = True
             self._begin_close()
             self._wait_for_end()
         except BaseException:  # Ctrl+C: then it is closed, not lost
-            with self._lock:
-                self._owns_handle = not self._ended.is_set
+            if begun:
+                with self._lock:
+                    self._detaching = False
+                    self._end_if_idle()
             raise
+        self._owns_handle = False
         return self._handle
 
     # -- Work and operations, for the layers above ----------------------------
@@ -342,8 +305,8 @@ class OverlappedFile:
     def last_steps(self, operation: Work, slot: Slot) -> tuple[Step, ...]:
         """Return what ends a call that its thread has waited for, as calls of functions in C.
 
-        That is: detach the slot under the lock (rule 3), take the call out of the register, reuse
-        the slot, leave. Then follows `look_whether_idle`.
+        That is: detach the slot under the lock (rule 1 of `calls`), take the call out of the
+        register, reuse the slot, leave. Then follows `look_whether_idle`.
         """
         return (
             (self._lock.acquire,),
@@ -359,36 +322,6 @@ class OverlappedFile:
         if self._closing:
             with self._lock:
                 self._end_if_idle()
-
-    def submit(
-        self, operation: KernelCall, call: Call, address: int, length: int, offset: int
-    ) -> None:
-        """Make one call over contiguous memory. `operation.finish` follows, once."""
-        self._start(operation, self._slots.take(), offset, call, address, length, 0)
-
-    def submit_pages(
-        self, operation: KernelCall, call: Call, pages: Sequence[int], offset: int
-    ) -> None:
-        """Make one scatter or gather call over up to MAX_SEGMENTS pages, by their addresses."""
-        slot = self._slots.take()
-        pack_segments(slot.memory, slot.segments_offset, pages)
-        length = len(pages) * PAGE_SIZE
-        self._start(operation, slot, offset, call, slot.segments_address, length, 0)
-
-    def cancel_operation(self, operation: KernelCall) -> None:
-        """Ask the kernel to cancel one operation, by CancelIoEx. Its packet comes all the same."""
-        with self._lock:
-            operation.cancel_wanted = True
-            if operation.slot is not None:
-                # ERROR_NOT_FOUND: it is over already, or not begun (rule 4).
-                self._windows.kernel32.CancelIoEx(self._handle, operation.slot.address)
-
-    def release_slot(self, operation: KernelCall) -> None:
-        """Detach and reuse the slot of an operation that the kernel has let go of."""
-        with self._lock:
-            slot, operation.slot = operation.slot, None
-        if slot is not None:
-            self._slots.give(slot)
 
     def begin(
         self, transfer: Transfer[T], call: Call, address: int, length: int, offset: int
@@ -424,138 +357,17 @@ class OverlappedFile:
         self.leave(transfer)
 
     def flush_then(self, done: FlushDone) -> None:
-        """Flush on the executor, then call `done` on the completion thread.
-
-        One flush at a time: all who ask for one while it runs share the next (rule 5).
-        """
-        with self._lock:
-            self._to_flush.append(done)
-        self._port.call_soon(self._begin_flush)
-
-    def _begin_flush(self) -> None:
-        """On the completion thread: begin one flush for all who have asked, if none runs."""
-        if self._being_flushed:
-            return
-        with self._lock:
-            served, self._to_flush = self._to_flush, []
-        if not served:
-            return
-        self._being_flushed = served
-        try:
-            self._port.call_blocking(self._flush_and_tell)
-        except BaseException as error:  # for want of memory
-            self._flushed(0, error)
-
-    def _abandon_flush(self, flush: _Flush, error: BaseException) -> None:
-        """On the completion thread: an exception came up while a flush was asked for."""
-        with self._lock:
-            if flush.finish in self._to_flush:
-                self._to_flush.remove(flush.finish)
-        if flush.finish not in self._being_flushed and not flush.future.done():
-            flush.finish(error)
-
-    def _flush_and_tell(self) -> None:
-        """On the executor: flush."""
-        status, failure = 0, None
-        try:
-            status = self._flush()
-        except BaseException as error:  # for want of memory; whoever waits must get it
-            failure = error
-        self._port.call_soon(partial(self._flushed, status, failure))
-
-    def _flushed(self, status: int, failure: BaseException | None) -> None:
-        """On the completion thread: tell everybody how it went, and flush for the next."""
-        served, self._being_flushed = self._being_flushed, []
-        try:
-            for done in served:
-                error = failure
-                if error is None and not is_success(status):  # an error of its own for each
-                    error = status_error(self._windows, status, "NtFlushBuffersFileEx")
-                self._port.call_soon(partial(done, error))
-        finally:
-            self._begin_flush()
-
-    def _flush(self) -> int:
-        """Flush; return the status."""
-        slot = self._slots.take()  # its first two fields are an IO_STATUS_BLOCK
-        status = self._windows.ntdll.NtFlushBuffersFileEx(self._handle, 0, 0, 0, slot.address)
-        if status == constants.STATUS_PENDING:
-            # It always blocks, says Windows. If not, the slot is the kernel's for good.
-            raise windows_error(constants.ERROR_IO_PENDING, "NtFlushBuffersFileEx")
-        self._slots.give(slot)
-        return status
-
-    def _start(
-        self,
-        operation: KernelCall,
-        slot: Slot,
-        offset: int,
-        call: Callable[..., int],
-        *arguments: int,
-    ) -> None:
-        """Make a call: `arguments` are all it takes between the handle and the OVERLAPPED."""
-        address = slot.address
-        _pack_overlapped(
-            slot.memory, slot.offset, NOT_CALLED, 0, offset & 0xFFFFFFFF, offset >> 32, 0
-        )
-        operation.slot = slot
-        outcome: list[int] = []
-        try:
-            operation.begun = True
-            self._operations[address] = operation
-            # In one step of the interpreter: in between, a finalizer or a signal handler
-            # could make a call of its own on this thread and leave its error for ours.
-            steps = ((call, self._handle, *arguments, address), self._ask_last_error)
-            outcome.extend(starmap(operator.call, steps))
-            if outcome == _PENDING and not operation.cancel_wanted:
-                self._note_pending()
-            elif not outcome[0] or operation.cancel_wanted:
-                self._called(operation, slot, outcome)
-        except BaseException:
-            # Ctrl+C, or an argument that ctypes refused. The call itself begins by
-            # changing Internal, so this tells whether the kernel knows of it.
-            try:
-                self._interrupted(operation, slot, outcome)
-            except BaseException:  # Ctrl+C once more: this can be repeated
-                self._interrupted(operation, slot, outcome)
-            raise
-
-    def _interrupted(self, operation: KernelCall, slot: Slot, outcome: list[int]) -> None:
-        """A call was interrupted, before it was made or after."""
-        status, _ = OVERLAPPED_RESULT.unpack_from(slot.memory, slot.offset)
-        if len(outcome) == 2:
-            self._called(operation, slot, outcome)  # which can be done twice
-        elif status == NOT_CALLED and operation.begun:
-            self._port.withdraw(operation, slot)
-            self.release_slot(operation)
-            operation.begun = False
-
-    def _called(self, operation: KernelCall, slot: Slot, outcome: list[int]) -> None:
-        """The call has been made: what it returned, and the last error."""
-        succeeded, code = outcome
-        if not succeeded and code not in (constants.ERROR_IO_PENDING, constants.ERROR_MORE_DATA):
-            code = code or constants.ERROR_GEN_FAILURE
-            self._port.call_soon(partial(self._fail, operation, slot, code))
-            return
-        if not succeeded:
-            self._note_pending()
-        if operation.cancel_wanted:
-            # By now the operation may be finished, and the slot another's (rule 3).
-            self.cancel_operation(operation)
-
-    def _fail(self, operation: KernelCall, slot: Slot, code: int) -> None:
-        """On the completion thread: no packet will come for an operation, as its call failed."""
-        if self._port.call_failed(operation, slot):
-            operation.finish(code, 0)
+        """Flush on the executor, then call `done` on the completion thread."""
+        self._flushes.ask(done)
 
     def _transfer(
         self, function: str, call: Call, buffer: Buffer, offset: int, *, writable: bool
     ) -> Future[int]:
-        transfer = _Transfer(self, function)
+        transfer = ByteTransfer(self, function)
         try:
-            offset = _checked_offset(offset)
+            offset = checked_offset(offset)
             pins = transfer.pin([buffer], writable=writable, name="the buffer")
-            _check_length(pins.length)
+            check_length(pins.length)
             self.enter(transfer)
             self.submit(transfer, call, pins.addresses[0], pins.length, offset)
         except BaseException:
@@ -566,12 +378,12 @@ class OverlappedFile:
     def _transfer_pages(
         self, function: str, call: Call, buffers: Sequence[Buffer], offset: int, *, writable: bool
     ) -> Future[int]:
-        transfer = _Transfer(self, function)
+        transfer = ByteTransfer(self, function)
         try:
-            offset = _checked_offset(offset)
+            offset = checked_offset(offset)
             pages: list[int] = []
             pins = transfer.pin(list(buffers), writable=writable)
-            _check_length(pins.length)
+            check_length(pins.length)
             for index, address in enumerate(pins.addresses):
                 if address % PAGE_SIZE or pins.lengths[index] % PAGE_SIZE:
                     raise InvalidInputError.because(
@@ -608,121 +420,12 @@ class OverlappedFile:
 
     def _end_if_idle(self) -> None:
         """Under the lock: close the handle if the file is to be closed and nothing is left."""
-        if not self._closing or self._work or self._ended.is_set:
+        if not self._closing or self._work:
             return
+        close = self._windows.kernel32.CloseHandle  # which may have to be looked up
         try:
-            if self._owns_handle:
-                self._owns_handle = False
-                self._windows.kernel32.CloseHandle(self._handle)
+            if self._owns_handle and not self._detaching:
+                self._owns_handle = False  # and no Ctrl+C comes between this and the call
+                close(self._handle)
         finally:
             self._ended.set()
-
-
-class Transfer(IoFuture[T], KernelCall):
-    """A request that is one call: the future, and the call, and the work of the file.
-
-    Its `finish` lets the buffers go, finishes the future and then, whatever came up, tells
-    the file that it is `finished`.
-    """
-
-    is_idle: Final = False
-
-    def __init__(self, file: OverlappedFile) -> None:
-        super().__init__()
-        self.file = file
-
-    def cancel(self) -> bool:
-        """Ask the kernel to cancel the call; return False: see `IoFuture.cancel`."""
-        if not self.done():
-            self.file.cancel_operation(self)
-        return False
-
-    def abandon(self) -> None:
-        """An exception came up while this was being begun. If it was, its packet will come."""
-        if not self.begun:
-            self.finish(constants.ERROR_OPERATION_ABORTED, 0)
-
-
-class _Transfer(Transfer[int]):
-    """One call whose future tells the bytes transferred: a read, a write, a control."""
-
-    def __init__(self, file: OverlappedFile, function: str) -> None:
-        super().__init__(file)
-        self.segments: Block | None = None
-        self._function = function
-        self._pins: list[Pins] = []
-
-    def pin(self, buffers: list[Buffer], *, writable: bool, name: str | None = None) -> Pins:
-        """Hold buffers until the end of the transfer."""
-        pins = pin_buffers(buffers, writable=writable, name=name)
-        self._pins.append(pins)
-        return pins
-
-    def finish(self, code: int, transferred: int) -> None:
-        """Let the buffers go, tell how many bytes were transferred, leave the file."""
-        try:
-            for pins in self._pins:
-                pins.release()
-            if code in (constants.ERROR_SUCCESS, constants.ERROR_HANDLE_EOF):
-                self.resolve(transferred)
-            elif code == constants.ERROR_OPERATION_ABORTED and self.cancel_wanted:
-                self.fail(CancelledError())
-            else:
-                self.fail(windows_error(code, self._function))
-        finally:
-            self.file.finished(self)
-
-
-class _Flush:
-    """A flush on the executor."""
-
-    is_idle = False
-
-    def __init__(self, file: OverlappedFile) -> None:
-        self.future: IoFuture[None] = IoFuture()
-        self._file = file
-
-    def cancel(self) -> None:
-        pass  # a flush has no OVERLAPPED to name
-
-    def finish(self, error: BaseException | None) -> None:
-        try:
-            if error is None:
-                self.future.resolve(None)
-            else:
-                self.future.fail(error)
-        finally:
-            self._file.leave(self)
-
-
-def pin_buffers(buffers: list[Buffer], *, writable: bool, name: str | None = None) -> Pins:
-    """Hold buffers that a caller gave.
-
-    Raises `InvalidInputError` for one that cannot be used, and `TypeError` for what is no
-    buffer, with its `name`, which by default is its place among `buffers`.
-    """
-    try:
-        return Pins(buffers, writable)
-    except (BufferError, TypeError) as error:
-        for index, buffer in enumerate(buffers):
-            _check_buffer(buffer, writable, name or f"buffers[{index}]")
-        raise error
-
-
-def _check_buffer(buffer: Buffer, writable: bool, name: str) -> None:
-    try:
-        Pins([buffer], writable).release()
-    except BufferError as error:
-        raise InvalidInputError.because(f"{name} cannot be used: {error}") from error
-
-
-def _check_length(length: int) -> None:
-    if length > MAX_TRANSFER:
-        raise InvalidInputError.because(f"one call transfers at most {MAX_TRANSFER} bytes")
-
-
-def _checked_offset(offset: int) -> int:
-    offset = operator.index(offset)
-    if not 0 <= offset <= _MAX_OFFSET:
-        raise InvalidInputError.because(f"offset {offset} is not in 0 .. 2**63 - 1")
-    return offset

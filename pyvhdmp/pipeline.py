@@ -32,10 +32,9 @@ from queue import Queue
 from typing import Final, TypeAlias
 
 from pyvhdmp.blocks import GRANULE, BlockBuffer, BlockPool, Run, differing_runs, nonzero_runs
-from pyvhdmp.completion import wait_interruptibly
 from pyvhdmp.disk import Disk
 from pyvhdmp.errors import InvalidInputError
-from pyvhdmp.futures import Latch
+from pyvhdmp.waiting import Latch, wait_interruptibly
 
 __all__ = ["Compare", "Copy", "CopyDifferences", "Progress"]
 

@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Final
 
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32.structures import OVERLAPPED_RESULT, OVERLAPPED_STRUCT
-from pyvhdmp.completion import NOT_CALLED, KernelCall
 from pyvhdmp.errors import is_success, last_error
+from pyvhdmp.register import NOT_CALLED, KernelCall
 from pyvhdmp.slots import SEGMENTS_AT
 
 if TYPE_CHECKING:
-    from pyvhdmp.overlapped import Call, OverlappedFile
+    from pyvhdmp.overlapped import OverlappedFile
+    from pyvhdmp.register import Call
     from pyvhdmp.slots import Slot
 
 __all__ = ["call_and_wait"]
@@ -93,7 +94,7 @@ class _WaitedCall(KernelCall):
             slot.memory, slot.offset, NOT_CALLED, 0, offset & 0xFFFFFFFF, offset >> 32, event | 1
         )
         port.operations[slot.address] = self
-        # In one step, as in `OverlappedFile`.
+        # In one step, as in `calls`.
         windows, handle, overlapped = port.windows, self.file.handle, slot.address
         steps = (
             (call, handle, address, length, 0, overlapped),

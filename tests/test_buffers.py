@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
 from pyvhdmp._win32.memory import Pins
-from pyvhdmp.buffers import PAGE_SIZE, Block, BouncePool, PageBuffer
+from pyvhdmp.buffers import PAGE_SIZE, Block, BouncePool, PageBuffer, PooledBlock
 from pyvhdmp.errors import InvalidInputError
+from tests.support.interrupts import every_moment
 
 
 class Later:
@@ -20,10 +23,9 @@ class Later:
     def __call__(self, call: Callable[[], object]) -> None:
         self.calls.append(call)
 
-    def run(self) -> None:
-        calls, self.calls = self.calls, []
-        for call in calls:
-            call()
+    def run_all(self) -> None:
+        while self.calls:
+            self.calls.pop(0)()
 
 
 def never(block: Block) -> None:
@@ -83,7 +85,8 @@ def test_the_budget_is_kept_and_idle_blocks_of_other_sizes_make_room() -> None:
     for block in small:
         assert block is not None
         pool.give(block)
-    assert pool.take(8 * PAGE_SIZE, never) is not None
+    large = pool.take(8 * PAGE_SIZE, never)
+    assert large is not None
     assert pool.allocated == 8 * PAGE_SIZE
 
 
@@ -99,7 +102,7 @@ def test_rule_3_who_waits_is_served_in_order_and_later() -> None:
     assert held is not None
     served: list[str] = []
 
-    def first(block: Block) -> None:
+    def first(block: PooledBlock) -> None:
         served.append("first")
         pool.give(block)
 
@@ -108,27 +111,83 @@ def test_rule_3_who_waits_is_served_in_order_and_later() -> None:
     assert pool.take(PAGE_SIZE, lambda block: served.append("third")) is None
     pool.give(held)
     assert served == []  # not in the thread that gives
-    later.run()
-    assert served == ["first"]
-    later.run()
+    later.run_all()
     assert served == ["first", "second", "third"]
 
 
 def test_a_newcomer_does_not_overtake_who_waits() -> None:
     pool = BouncePool(4 * PAGE_SIZE, Later())
-    assert pool.take(2 * PAGE_SIZE, never) is not None
+    held = pool.take(2 * PAGE_SIZE, never)
+    assert held is not None
     assert pool.take(4 * PAGE_SIZE, never) is None
     assert pool.take(PAGE_SIZE, never) is None
+
+
+def is_whole(pool: BouncePool, budget: int) -> bool:
+    """Whether nothing of the budget is lost."""
+    whole = pool.take_now(budget)
+    if whole is not None:
+        pool.give(whole)
+    return whole is not None
+
+
+def make_idle(pool: BouncePool, sizes: list[int]) -> None:
+    for block in list(map(pool.take_now, sizes)):
+        assert block is not None
+        pool.give(block)
+
+
+@pytest.mark.parametrize("idle", [[PAGE_SIZE] * 8, [2 * PAGE_SIZE] * 4, []])
+def test_rule_4_ctrl_c_at_any_moment_of_a_take_loses_no_memory(idle: list[int]) -> None:
+    pool, blocks = BouncePool(8 * PAGE_SIZE, Later()), list[PooledBlock | None]()
+    for ctrl_c in every_moment("pyvhdmp.buffers"):
+        make_idle(pool, idle)
+        with ctrl_c:
+            blocks.extend(map(pool.take, [2 * PAGE_SIZE], [never]))
+        for block in blocks:
+            assert block is not None
+            pool.give(block)
+        assert is_whole(pool, 8 * PAGE_SIZE), ctrl_c
+        assert pool.allocated == 8 * PAGE_SIZE
+    assert blocks
+    assert ctrl_c.number > 3
+
+
+def test_rule_4_ctrl_c_at_any_moment_of_a_give_leaves_nobody_waiting() -> None:
+    for ctrl_c in every_moment("pyvhdmp.buffers"):
+        later, served = Later(), list[Block]()
+        pool = BouncePool(4 * PAGE_SIZE, later)
+        blocks = [pool.take(4 * PAGE_SIZE, never)]
+        for _ in range(4):
+            assert pool.take(PAGE_SIZE, served.append) is None
+        with ctrl_c:
+            pool.give(cast("PooledBlock", blocks.pop()))
+        later.run_all()
+        assert len(served) == 4, ctrl_c
+    assert ctrl_c.number > 3
+
+
+def test_rule_4_memory_that_is_lost_is_had_by_who_waits() -> None:
+    later, served = Later(), list[Block]()
+    pool = BouncePool(4 * PAGE_SIZE, later)
+    block = pool.take(4 * PAGE_SIZE, never)
+    assert pool.take(3 * PAGE_SIZE, served.append) is None
+    del block
+    gc.collect()
+    later.run_all()
+    assert len(served) == 1
+    assert pool.allocated == 4 * PAGE_SIZE
 
 
 def test_a_waiter_can_leave_and_the_queue_moves_up() -> None:
     later = Later()
     pool = BouncePool(4 * PAGE_SIZE, later)
-    assert pool.take(2 * PAGE_SIZE, never) is not None
+    held = pool.take(2 * PAGE_SIZE, never)
+    assert held is not None
     served: list[Block] = []
     assert pool.take(4 * PAGE_SIZE, never) is None
     assert pool.take(PAGE_SIZE, served.append) is None
     assert pool.forget(never)
     assert not pool.forget(never)
-    later.run()
+    later.run_all()
     assert len(served) == 1

@@ -245,7 +245,7 @@ def test_a_patch_that_no_longer_applies_says_so(tmp_path: Path) -> None:
 @needs_git
 def test_line_endings_do_not_matter(tmp_path: Path) -> None:
     _copy(tmp_path / "copy")
-    changed = tmp_path / "copy" / "pyvhdmp" / "overlapped.py"
+    changed = tmp_path / "copy" / "pyvhdmp" / "calls.py"
     before = changed.read_bytes()
     for line_end in (b"\n", b"\r\n"):
         changed.write_bytes(before)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ntpath
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pyvhdmp import files
-from pyvhdmp._win32 import current
+from pyvhdmp._win32 import constants, current
 from pyvhdmp.testing import set_last_error, substituted
 from tests.support import windows
+from tests.support.files import FilePath
+from tests.support.interrupts import every_moment
 from tests.support.vhdmp import Driver
 
 
@@ -58,6 +61,27 @@ def test_a_path_that_windows_cannot_read() -> None:
     ):
         files.full_path(current(), "bad")
     assert windows.winerror(caught.value) == 123
+
+
+@pytest.mark.usefixtures("machine")
+def test_ctrl_c_at_any_moment_of_an_open_leaves_neither_a_handle_nor_a_new_file(
+    tmp_path: FilePath,
+) -> None:
+    path, before, handles = tmp_path / "new", windows.handle_count(), list[int]()
+    for ctrl_c in every_moment("pyvhdmp.files"):
+        opening = map(
+            partial(files.open_file, writable=True, disposition=constants.CREATE_NEW),
+            [current()],
+            [str(path)],
+        )
+        with ctrl_c:
+            handles.extend(opening)
+        for handle in handles:
+            windows.close_handle(handle)
+        assert windows.handle_count() <= before, ctrl_c
+        assert path.exists() == bool(handles)
+    assert handles
+    assert ctrl_c.number > 5
 
 
 @pytest.mark.windows

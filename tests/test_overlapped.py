@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, wait
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -19,10 +20,11 @@ import pytest
 from pyvhdmp import CompletionPort, InvalidInputError, OverlappedFile, PageBuffer
 from pyvhdmp._win32 import constants
 from pyvhdmp.buffers import PAGE_SIZE
-from pyvhdmp.completion import KernelCall
+from pyvhdmp.register import KernelCall
 from pyvhdmp.testing import set_last_error, substituted
 from tests.support import windows
 from tests.support.files import FilePath
+from tests.support.interrupts import every_moment
 
 pytestmark = pytest.mark.usefixtures("machine")
 
@@ -552,6 +554,52 @@ def test_a_handle_that_is_bound_already_is_refused(path: FilePath, port: Complet
         with pytest.raises(OSError) as caught:  # noqa: PT011  # checked below
             OverlappedFile(handle, port=port)
         assert windows.winerror(caught.value) == constants.ERROR_INVALID_PARAMETER
+
+
+def test_ctrl_c_at_any_moment_of_its_making_leaves_the_handle_the_caller_s(
+    path: FilePath, port: CompletionPort
+) -> None:
+    before = windows.handle_count()
+    for ctrl_c in every_moment("pyvhdmp.overlapped", "pyvhdmp.calls", "pyvhdmp.completion"):
+        handle, made = windows.create_file(path), list[OverlappedFile]()
+        make = map(partial(OverlappedFile, port=port), [handle])
+        with ctrl_c:
+            made.extend(make)  # so that no Ctrl+C comes between the making and the noting
+        if made:
+            made.pop().close()
+        else:
+            windows.close_handle(handle)
+        assert windows.handle_count() <= before, ctrl_c
+    assert ctrl_c.number > 10
+
+
+def test_ctrl_c_at_any_moment_of_a_close_leaves_the_rest_to_the_next(
+    path: FilePath, port: CompletionPort
+) -> None:
+    before = windows.handle_count()
+    for ctrl_c in every_moment("pyvhdmp.overlapped", "pyvhdmp.waiting"):
+        file = OverlappedFile(windows.create_file(path), port=port)
+        with ctrl_c:
+            file.close()
+        file.close()
+        assert windows.handle_count() <= before, ctrl_c
+    assert ctrl_c.number > 10
+
+
+def test_ctrl_c_at_any_moment_of_a_detach_loses_no_handle(
+    path: FilePath, port: CompletionPort
+) -> None:
+    before = windows.handle_count()
+    for ctrl_c in every_moment("pyvhdmp.overlapped", "pyvhdmp.waiting"):
+        file, handles = OverlappedFile(windows.create_file(path), port=port), list[int]()
+        detach = map(OverlappedFile.detach, [file])
+        with ctrl_c:
+            handles.extend(detach)
+        file.close()
+        if handles:
+            windows.close_handle(handles.pop())
+        assert windows.handle_count() <= before, ctrl_c
+    assert ctrl_c.number > 10
 
 
 def test_detach_hands_the_open_handle_over(path: FilePath, port: CompletionPort) -> None:

@@ -46,7 +46,8 @@ from pyvhdmp.disk.waited import transfer_and_wait
 from pyvhdmp.errors import IllegalBlockError, InvalidInputError, ReadOnlyError
 from pyvhdmp.futures import IoFuture
 from pyvhdmp.logs import logger
-from pyvhdmp.overlapped import OverlappedFile, pin_buffers
+from pyvhdmp.overlapped import OverlappedFile
+from pyvhdmp.transfers import pin_buffers
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -15,10 +15,11 @@ from operator import or_
 from typing import Final, TypeVar
 
 from pyvhdmp._win32.memory import Pins
-from pyvhdmp.buffers import PAGE_SIZE, Block
+from pyvhdmp.buffers import PAGE_SIZE, PooledBlock
 from pyvhdmp.disk.direction import Direction
 from pyvhdmp.disk.plan import MAX_PART
-from pyvhdmp.overlapped import OverlappedFile, Transfer
+from pyvhdmp.overlapped import OverlappedFile
+from pyvhdmp.transfers import Transfer
 
 __all__ = ["DirectTransfer", "PooledRead", "direct_memory"]
 
@@ -124,7 +125,7 @@ class PooledRead(DirectTransfer[bytes]):
     the other in the pool.
     """
 
-    def __init__(self, direction: Direction, block: Block, length: int, offset: int) -> None:
+    def __init__(self, direction: Direction, block: PooledBlock, length: int, offset: int) -> None:
         self._block = block
         self._view = memoryview(block.memory)[:length]
         super().__init__(direction, Pins([self._view], writable=True), offset, self._take)

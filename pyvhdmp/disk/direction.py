@@ -17,7 +17,8 @@ from threading import RLock
 
 from pyvhdmp._win32 import constants
 from pyvhdmp.errors import ShortTransferError, windows_error
-from pyvhdmp.overlapped import Call, OverlappedFile
+from pyvhdmp.overlapped import OverlappedFile
+from pyvhdmp.register import Call
 
 __all__ = ["Counters", "Direction"]
 

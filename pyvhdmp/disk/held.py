@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pyvhdmp._win32.memory import Pins
 from pyvhdmp.disk.direct import direct_memory
 from pyvhdmp.errors import InvalidInputError
-from pyvhdmp.overlapped import pin_buffers
+from pyvhdmp.transfers import pin_buffers
 
 if TYPE_CHECKING:
     from types import TracebackType

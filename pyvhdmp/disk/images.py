@@ -17,10 +17,11 @@ import contextlib
 import os
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from pyvhdmp import files
-from pyvhdmp._win32 import Handle, constants, current
+from pyvhdmp._win32 import constants, current
 from pyvhdmp._win32.structures import FILE_ZERO_DATA_STRUCT
 from pyvhdmp.buffers import PageBuffer
 from pyvhdmp.checks import identity, whole_number
@@ -269,40 +270,42 @@ def _open(
 
     A new file is deleted again if something fails.
     """
-    windows = current()
-    writable = not read_only
-    handle = files.open_file(
-        windows,
-        path,
-        writable=writable,
-        disposition=disposition,
-        flags=constants.FILE_FLAG_NO_BUFFERING,
-    )
-    owned: Handle | None = handle  # until it belongs to the OverlappedFile
-    file = None
+    windows, writable = current(), not read_only
+    own, owners = partial(OverlappedFile, port=port), list[OverlappedFile]()
+    handles = [
+        files.open_file(
+            windows,
+            path,
+            writable=writable,
+            disposition=disposition,
+            flags=constants.FILE_FLAG_NO_BUFFERING,
+        )
+    ]
     try:
-        file, owned = OverlappedFile(handle, port=port), None
+        # Each handle gets its owner in one step, which no Ctrl+C interrupts.
+        owners.extend(map(own, handles))
+        file = owners[0]
         if sparse:
             _make_sparse(file)
         if size is not None:
-            files.set_file_size(windows, handle, size, path)
+            files.set_file_size(windows, file.handle, size, path)
         if _probe_unbuffered(file):
             return file, True
         logger.info("%s takes no unbuffered pages: opened through the cache, page by page", path)
         file.close()
-        owned = files.open_file(
-            windows, path, writable=writable, disposition=constants.OPEN_EXISTING
+        handles.append(
+            files.open_file(windows, path, writable=writable, disposition=constants.OPEN_EXISTING)
         )
-        file, owned = OverlappedFile(owned, port=port), None
+        owners.extend(map(own, handles[1:]))
+        return owners[1], False
     except BaseException:
-        if file is not None:
-            file.close()
-        if owned is not None:
-            files.close_handle(windows, owned)
+        for owner in owners:
+            owner.close()
+        for handle in handles[len(owners) :]:
+            files.close_handle(windows, handle)
         if size is not None:
             files.discard_file(windows, path)
         raise
-    return file, False
 
 
 def _sector(file: OverlappedFile, offset: int) -> bytes:

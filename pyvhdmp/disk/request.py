@@ -19,16 +19,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from functools import partial
 from typing import Final, Generic, TypeVar
 
 from pyvhdmp._win32.memory import Pins
-from pyvhdmp.buffers import Block
-from pyvhdmp.completion import KernelCall
+from pyvhdmp.buffers import PooledBlock
 from pyvhdmp.disk.direction import Direction
 from pyvhdmp.disk.plan import Part
 from pyvhdmp.futures import IoFuture
 from pyvhdmp.overlapped import OverlappedFile
+from pyvhdmp.register import KernelCall
 
 __all__ = ["PARTS_IN_FLIGHT", "Request"]
 
@@ -233,7 +232,7 @@ class _PartOperation(KernelCall):
         self.file: OverlappedFile = request.file
         self._request: Request[T] = request
         self._part = part
-        self._block: Block | None = None
+        self._block: PooledBlock | None = None
         self.is_claimed: bool = False
 
     def start(self) -> None:
@@ -245,12 +244,17 @@ class _PartOperation(KernelCall):
                 self._use(block)
 
     def cancel(self) -> None:
-        bounce, port = self.file.port.bounce, self.file.port
-        if not self._part.is_direct and self._block is None and bounce.forget(self._granted):
-            # Not here: this may be the last of the request, and callbacks have their thread.
-            port.call_soon(partial(self._end, CancelledError(), 0))
-        else:
+        if self._part.is_direct or self._block is not None:
             self.file.cancel_operation(self)
+        else:
+            self.file.port.call_soon(self._give_up)  # there no Ctrl+C comes in between
+
+    def _give_up(self) -> None:
+        """On the completion thread: cancel a part that waits for memory, or did so just now."""
+        if not self.file.port.bounce.forget(self._granted):
+            self.file.cancel_operation(self)
+        elif self._request.claim(self, by_grant=True):
+            self._end(CancelledError(), 0)
 
     def abandon(self, error: BaseException) -> None:
         """An exception came up while this was being begun. If it was, its packet will come."""
@@ -258,7 +262,7 @@ class _PartOperation(KernelCall):
             self.file.port.bounce.forget(self._granted)
             self._end(error, 0)
 
-    def _granted(self, block: Block) -> None:
+    def _granted(self, block: PooledBlock) -> None:
         if not self._request.claim(self, by_grant=True):
             self.file.port.bounce.give(block)
             return
@@ -269,7 +273,7 @@ class _PartOperation(KernelCall):
                 self.begun = True
                 self._end(error, 0)
 
-    def _use(self, block: Block) -> None:
+    def _use(self, block: PooledBlock) -> None:
         self._block = block
         if self._request.stopped:
             self.begun: bool = True

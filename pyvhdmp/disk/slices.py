@@ -23,9 +23,10 @@ from typing import ClassVar, Final
 from pyvhdmp.disk.base import Disk, UnmapBehavior
 from pyvhdmp.disk.direction import Direction
 from pyvhdmp.errors import IllegalBlockError
-from pyvhdmp.futures import Latch
-from pyvhdmp.overlapped import FlushDone, OverlappedFile, Step, Work
+from pyvhdmp.flushing import FlushDone
+from pyvhdmp.overlapped import OverlappedFile, Step, Work
 from pyvhdmp.slots import Slot
+from pyvhdmp.waiting import Latch
 
 __all__ = ["Slice"]
 

@@ -23,6 +23,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pyvhdmp import files
@@ -132,25 +133,27 @@ class VhdmpDisk(Disk):
 
         `read_only`: also if that was not opened so. Whatever is raised, the handle is closed.
         """
-        read_only = read_only or disk.is_read_only
-        file = None
+        owners: list[OverlappedFile] = []
         try:
-            info = disk.info
-            file = OverlappedFile(disk.handle, port=port)
+            read_only, info = read_only or disk.is_read_only, disk.info
+            # In one step, which no Ctrl+C interrupts.
+            owners.extend(map(partial(OverlappedFile, port=port), [disk.handle]))
             disk.release()
         except BaseException:
-            if disk.closed and file is not None:
-                file.close()
+            if disk.closed:
+                for file in owners:
+                    file.close()
             else:  # Ctrl+C, or an operation that uses the handle, and for which `close` waits
-                if file is not None:
+                for file in owners:
                     file.detach()
                 disk.close()
             raise
+        (file,) = owners
         try:
             scatter = takes_pages(file)
             if not scatter:
                 logger.info("%s takes no scattered pages: they go by plain calls", disk.path)
-            return cls(
+            taken = cls(
                 file,
                 path=disk.path,
                 size=info.virtual_size,
@@ -163,6 +166,7 @@ class VhdmpDisk(Disk):
         except BaseException:
             file.close()
             raise
+        return taken
 
     @property
     def unmap_behavior(self) -> UnmapBehavior:

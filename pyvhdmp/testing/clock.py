@@ -28,7 +28,7 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any, Final, TypeAlias
 
-from pyvhdmp.futures import Latch
+from pyvhdmp.waiting import InterruptibleLock, Latch
 
 __all__ = ["HELPERS", "PATIENCE", "Clock", "Watcher"]
 
@@ -186,6 +186,10 @@ def _latch(frame: FrameType, frames: dict[int, FrameType]) -> bool | None:
     return not frame.f_locals["self"].is_set
 
 
+def _lock(frame: FrameType, frames: dict[int, FrameType]) -> bool | None:
+    return repr(frame.f_locals["self"]._lock).startswith("<locked")  # nothing else tells
+
+
 def _join(frame: FrameType, frames: dict[int, FrameType]) -> bool | None:
     return frame.f_locals["self"].ident in frames
 
@@ -224,6 +228,7 @@ def _places() -> dict[CodeType, _Predicate]:
         thread.join.__code__: _join,
         workers._worker.__code__: _executor_worker,
         Latch.wait.__code__: _latch,
+        InterruptibleLock.__enter__.__code__: _lock,
     }
     if hasattr(thread, "_wait_for_tstate_lock"):  # before Python 3.13
         places[thread._wait_for_tstate_lock.__code__] = _join

@@ -34,10 +34,10 @@ from pyvhdmp._win32 import Windows, constants
 from pyvhdmp._win32.memory import address_of, keep_for_ever
 from pyvhdmp._win32.structures import OVERLAPPED
 from pyvhdmp._win32.virtdisk_structures import HANDLE_CELL, ULONG_CELL, VIRTUAL_DISK_PROGRESS
-from pyvhdmp.completion import wait_interruptibly
 from pyvhdmp.errors import last_error, windows_error
 from pyvhdmp.files import close_handle
 from pyvhdmp.futures import IoFuture
+from pyvhdmp.waiting import wait_interruptibly
 
 __all__ = ["AlreadyDone", "Operation"]
 

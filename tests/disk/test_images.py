@@ -6,6 +6,7 @@ import re
 import struct
 import uuid
 from contextlib import AbstractContextManager
+from functools import partial
 
 import pytest
 
@@ -24,6 +25,7 @@ from pyvhdmp.testing import SimulatedWindows, set_last_error, substituted
 from pyvhdmp.vhd import MAX_SIZE, Footer
 from tests.support import windows
 from tests.support.files import FilePath, make_folders
+from tests.support.interrupts import every_moment
 
 pytestmark = pytest.mark.usefixtures("machine")
 
@@ -54,6 +56,32 @@ def test_make_fixed_vhd_gives_each_disk_its_own_identity(tmp_path: FilePath) -> 
     first = make_fixed_vhd(tmp_path / "a.vhd", 512)
     assert first != make_fixed_vhd(tmp_path / "b.vhd", 512)
     assert isinstance(first, uuid.UUID)
+
+
+@pytest.mark.parametrize("scatter", [True, False])
+def test_ctrl_c_at_any_moment_of_an_open_leaves_the_file_closed(
+    tmp_path: FilePath, *, scatter: bool
+) -> None:
+    path = tmp_path / "disk.img"
+    path.write_bytes(bytes(SIZE))
+    refused = {} if scatter else {"ReadFileScatter": refusing}
+    with substituted(kernel32=refused), CompletionPort() as port:
+        RawDisk.open(path, port=port).close()
+        before, opened = windows.handle_count(), list[RawDisk]()
+        for ctrl_c in every_moment("pyvhdmp.disk.images", "pyvhdmp.files", "pyvhdmp.overlapped"):
+            opening = map(partial(RawDisk.open, port=port), [path])
+            with ctrl_c:
+                opened.extend(opening)
+            for disk in opened:
+                disk.close()
+            assert windows.handle_count() <= before, ctrl_c
+        assert opened
+        assert ctrl_c.number > 50
+
+
+def refusing(*_: int) -> int:
+    set_last_error(constants.ERROR_INVALID_PARAMETER)
+    return 0
 
 
 def test_make_fixed_vhd_never_overwrites(tmp_path: FilePath) -> None:

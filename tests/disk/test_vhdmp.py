@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from functools import partial
 
 import pytest
 
@@ -24,6 +25,7 @@ from pyvhdmp._win32 import constants
 from pyvhdmp.buffers import PAGE_SIZE
 from pyvhdmp.testing import substituted
 from tests.support import windows
+from tests.support.interrupts import every_moment
 from tests.support.pages import pages_apart
 from tests.support.scsi import FIXED_SENSE, Answer, Target, pages, ranges_of
 from tests.support.vhdmp import DISK_ID, Driver
@@ -186,6 +188,24 @@ def test_an_unmap_can_be_cancelled_between_two_commands(target: Target) -> None:
             future.result(SECONDS)
         closer.join()
     assert len(unmapped(target)) == 1
+
+
+def test_ctrl_c_at_any_moment_of_a_take_over_closes_the_handle_once(
+    driver: Driver, port: CompletionPort
+) -> None:
+    before, opened = set(driver.handles), list[VhdmpDisk]()
+    for ctrl_c in every_moment("pyvhdmp.disk.vhdmp", "pyvhdmp.overlapped"):
+        disk = VhdmpDisk.attach("a.vhdx", read_only=False)
+        taking = map(partial(VhdmpDisk.take_over, read_only=False, port=port), [disk])
+        with ctrl_c:
+            opened.extend(taking)
+        for taken in opened:
+            taken.close()
+        if ctrl_c.number:  # else it came before there was anything to catch it
+            assert driver.handles == before, ctrl_c
+        disk.close()
+    assert opened
+    assert ctrl_c.number > 20
 
 
 def test_ctrl_c_before_an_unmap_is_begun_leaves_nothing_that_close_waits_for(

@@ -15,8 +15,8 @@ from pyvhdmp import AlreadyDone, Operation, VirtualDisk
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_structures as v
 from pyvhdmp._win32.structures import OVERLAPPED
-from pyvhdmp.completion import wait_interruptibly
 from pyvhdmp.testing import set_last_error, substituted
+from pyvhdmp.waiting import wait_interruptibly
 from tests.support import windows
 from tests.support.vhdmp import Driver
 
