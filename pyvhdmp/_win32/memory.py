@@ -172,8 +172,14 @@ class Pins:
             for holder in self._holders
         ]
 
-    def release(self) -> None:
-        """Let the objects go. The addresses mean nothing from here on."""
+    def use(self, user: object) -> None:
+        """Hold them for a request, which those that are shared keep account of."""
+
+    def release(self, user: object = None) -> None:
+        """Let the objects go. The addresses mean nothing from here on.
+
+        `user`: whose use of them is over, for those that are shared.
+        """
         if _watcher is not None and self._views:
             for address, length in zip(self.addresses, self.lengths, strict=True):
                 _watcher[1](address, length)

@@ -38,7 +38,7 @@ from pyvhdmp.buffers import PAGE_SIZE, PageBuffer
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.direct import DirectTransfer, PooledRead, direct_memory
 from pyvhdmp.disk.direction import Counters, Direction
-from pyvhdmp.disk.held import HeldBuffers, Use
+from pyvhdmp.disk.held import HeldBuffers, SharedPins
 from pyvhdmp.disk.plan import MAX_PART, plan
 from pyvhdmp.disk.request import Request
 from pyvhdmp.disk.resize import ResizeWaiter, ResizeWatch
@@ -378,15 +378,16 @@ class Disk:
         if type(buffers) is list:
             pins = pin_buffers(buffers, writable=writable)
         elif isinstance(buffers, HeldBuffers):
-            pins = buffers.pins.use(writable=writable)
+            pins = buffers.pins
+            buffers.pins.check(writable=writable)
         else:
             pins = pin_buffers(_as_list(buffers), writable=writable)
         try:
             start = self._start_of(pins.length, sector)
             if flush:
                 memory = None
-            elif type(pins) is Use:
-                memory = pins.memory(scatter=self._scatter)
+            elif type(pins) is SharedPins:
+                memory = pins.scattered if self._scatter else pins.contiguous
             else:
                 memory = direct_memory(pins, scatter=self._scatter)
             if memory is not None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import reduce
 from operator import or_
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from pyvhdmp._win32.memory import Pins
 from pyvhdmp.buffers import PAGE_SIZE, PooledBlock
@@ -21,9 +21,12 @@ from pyvhdmp.disk.plan import MAX_PART
 from pyvhdmp.overlapped import OverlappedFile
 from pyvhdmp.transfers import Transfer
 
-__all__ = ["DirectTransfer", "PooledRead", "direct_memory"]
+__all__ = ["DirectTransfer", "Memory", "PooledRead", "direct_memory"]
 
 T = TypeVar("T")
+
+Memory: TypeAlias = int | list[int] | Block
+"""What one call is given: an address, that of each page, or the array of these."""
 
 _PAGE_MASK = PAGE_SIZE - 1
 _MAX_CONTIGUOUS: Final = 16 * 1024 * 1024
@@ -80,20 +83,32 @@ class DirectTransfer(Transfer[T]):
         self._offset = offset
         self._make_result = result
 
-    def start(self, memory: int | list[int]) -> DirectTransfer[T]:
-        """Begin, with `direct_memory`. Raises `ValueError`, with nothing begun, if it is closed."""
+    def start(self, memory: Memory) -> DirectTransfer[T]:
+        """Begin, with `direct_memory`. Raises `ValueError`, with nothing begun, if it is closed.
+
+        An array of pages is kept by the pins.
+        """
         direction, offset = self._direction, self._offset
-        if isinstance(memory, int):
-            self.file.begin(self, direction.plain, memory, self._length, offset)
-        else:
-            self._is_paged = True
-            self.file.begin_pages(self, direction.paged, memory, offset)
+        try:
+            self._pins.use(self)
+            if isinstance(memory, int):
+                self.file.begin(self, direction.plain, memory, self._length, offset)
+            elif isinstance(memory, list):
+                self._is_paged = True
+                self.file.begin_pages(self, direction.paged, memory, offset)
+            else:
+                self._is_paged = True
+                self.file.begin(self, direction.paged, memory.address, self._length, offset)
+        except BaseException:
+            if not self.begun:
+                self._pins.release(self)
+            raise
         return self
 
     def finish(self, code: int, transferred: int) -> None:
         """Let the buffers go, finish the future, leave the file."""
         try:
-            self._pins.release()
+            self._pins.release(self)
             direction, error = self._direction, None
             if self.begun:  # else this is not the completion thread
                 direction.requests += 1

@@ -3,8 +3,11 @@
 Rules:
 
 1. They are held until they are closed and no request uses them any more, whichever is later.
+   This takes no lock: a request changes the dict of users, and then looks whether they are
+   closed; who closes says so, and then looks at the dict. So one of the two sees the other.
 2. What a request has to know of them (where they lie, which call takes them) is found out when
-   they are first held, so it costs a request nothing, however many they are.
+   they are first held, so it costs a request nothing, however many they are. Nor does the
+   array of their pages: it never changes, and any number of calls can read it.
 """
 
 from __future__ import annotations
@@ -14,8 +17,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pyvhdmp._win32.memory import Pins
-from pyvhdmp.disk.direct import direct_memory
+from pyvhdmp._win32.structures import SEGMENT_SIZE
+from pyvhdmp.buffers import Block
+from pyvhdmp.disk.direct import Memory, direct_memory
 from pyvhdmp.errors import InvalidInputError
+from pyvhdmp.slots import pack_segments
 from pyvhdmp.transfers import pin_buffers
 
 if TYPE_CHECKING:
@@ -24,92 +30,60 @@ if TYPE_CHECKING:
 
     from pyvhdmp.buffers import Buffer
 
-__all__ = ["HeldBuffers", "Use"]
+__all__ = ["HeldBuffers", "SharedPins"]
 
 
 class SharedPins(Pins):
-    """Pins that any number of requests share, each of which has a `use` of them."""
+    """Pins that any number of requests share: see rule 1.
 
-    __slots__ = (
-        "_closed",
-        "_first_read_only",
-        "_lock",
-        "_users",
-        "_with_list",
-        "_without_list",
-    )
+    `scattered` and `contiguous` are what `direct_memory` returns with and without `scatter`.
+    """
+
+    __slots__ = ("_first_read_only", "_lock", "_users", "closed", "contiguous", "scattered")
 
     def __init__(self, buffers: list[Buffer]) -> None:
         super().__init__(buffers, writable=False)
         self._lock = threading.RLock()  # a finalizer may come back in
-        self._users = 0
-        self._closed = False
+        self._users: dict[object, None] = {}
+        self.closed: bool = False
         read_only = (index for index, view in enumerate(self._views) if view.readonly)
         self._first_read_only = next(read_only, None)
-        self._with_list = direct_memory(self, scatter=True)
-        self._without_list = direct_memory(self, scatter=False)
+        self.contiguous: Memory | None = direct_memory(self, scatter=False)
+        self.scattered: Memory | None = direct_memory(self, scatter=True)
+        if isinstance(self.scattered, list):
+            array = Block((len(self.scattered) + 1) * SEGMENT_SIZE)
+            pack_segments(array.memory, 0, self.scattered)
+            self.scattered = array
 
-    def use(self, *, writable: bool) -> Use:
-        """Have them held for one request.
-
-        Raises `InvalidInputError` for a buffer that has to be `writable` and is not, and
-        `ValueError` if they are closed.
-        """
+    def check(self, *, writable: bool) -> None:
+        """Raise `InvalidInputError` for a buffer that has to be `writable` and is not."""
         if writable and self._first_read_only is not None:
             raise InvalidInputError.because(
                 f"buffers[{self._first_read_only}] cannot be used: it is read-only"
             )
-        return Use(self)
 
-    def used(self, count: int) -> None:
-        """One request more, or less. Raises `ValueError` for one more if they are closed."""
-        with self._lock:
-            if self._closed and count > 0:
-                raise ValueError("the buffers are closed")
-            self._users += count
-            is_over = self._closed and not self._users
-        if is_over:
-            self.release()
+    def use(self, user: object) -> None:
+        """Hold them for a request. Raises `ValueError` if they are closed."""
+        self._users[user] = None
+        if self.closed:
+            self.release(user)
+            raise ValueError("the buffers are closed")
+
+    def release(self, user: object = None) -> None:
+        """A request is over, or was not begun."""
+        self._users.pop(user, None)
+        if self.closed:
+            self._let_go_if_idle()
 
     def close(self) -> None:
         """No more requests: the last one lets the buffers go, or this, if there is none."""
+        self.closed = True
+        self._let_go_if_idle()
+
+    def _let_go_if_idle(self) -> None:
         with self._lock:
-            is_over = not self._closed and not self._users
-            self._closed = True
-        if is_over:
-            self.release()
-
-    def memory(self, *, scatter: bool) -> int | list[int] | None:
-        """Return what `direct_memory` does."""
-        return self._with_list if scatter else self._without_list
-
-
-class Use(Pins):
-    """The use that one request makes of shared pins: over when it is released, or nobody's."""
-
-    __slots__ = ("_shared",)
-
-    def __init__(self, shared: SharedPins) -> None:
-        self._shared: SharedPins | None = None
-        shared.used(+1)
-        self._shared = shared
-        self.addresses: list[int] = shared.addresses
-        self.lengths: list[int] = shared.lengths
-        self.length: int = shared.length
-
-    def __del__(self) -> None:
-        self.release()
-
-    def release(self) -> None:
-        """The request is over. Can be repeated."""
-        shared, self._shared = self._shared, None
-        if shared is not None:
-            shared.used(-1)
-
-    def memory(self, *, scatter: bool) -> int | list[int] | None:
-        """Return what `direct_memory` does."""
-        assert self._shared is not None, "it is in use"
-        return self._shared.memory(scatter=scatter)
+            if not self._users:
+                super().release()
 
 
 class HeldBuffers:
@@ -131,10 +105,9 @@ class HeldBuffers:
         pin_buffers(given, writable=False).release()  # says which one cannot be used
         self.pins: SharedPins = SharedPins(given)
         self.length: int = self.pins.length
-        self._closed = False
 
     def __repr__(self) -> str:
-        return f"<HeldBuffers of {self.length} bytes{', closed' if self._closed else ''}>"
+        return f"<HeldBuffers of {self.length} bytes{', closed' if self.closed else ''}>"
 
     def __enter__(self) -> Self:
         return self
@@ -154,9 +127,8 @@ class HeldBuffers:
     @property
     def closed(self) -> bool:
         """Whether requests are refused."""
-        return self._closed
+        return self.pins.closed
 
     def close(self) -> None:
         """Let the buffers go as soon as no request uses them. Idempotent, and does not wait."""
-        self._closed = True
         self.pins.close()

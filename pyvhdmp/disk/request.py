@@ -80,6 +80,7 @@ class Request(Generic[T]):
     def start(self) -> IoFuture[T]:
         """Begin. Raises `ValueError`, with nothing begun, if the file is closed."""
         try:
+            self._pins.use(self)
             self.file.enter(self)
         except BaseException as error:
             self._finish(error)  # there is nothing to wait for
@@ -216,7 +217,7 @@ class Request(Generic[T]):
 
     def _finish(self, error: BaseException | None) -> None:
         try:
-            self._pins.release()
+            self._pins.release(self)
             if error is None:
                 self.future.resolve_with(self._result)
             else:

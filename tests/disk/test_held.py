@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import random
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -90,6 +93,33 @@ def test_rule_9_they_are_held_until_the_last_request_is_over(pipe: PipeDisk) -> 
         pipe.feed()
         read.result(SECONDS)
     data.append(1)
+
+
+def test_requests_that_others_begin_while_they_are_closed_are_refused_or_carried_out(
+    disk: Disk,
+) -> None:
+    size = disk.sector_size
+    writes: list[Future[None]] = []
+
+    def write(held: HeldBuffers, begun: threading.Event) -> None:
+        with contextlib.suppress(ValueError):
+            for number in range(100):
+                writes.append(disk.write_vectored(held, number))
+                begun.set()
+
+    for _ in range(10):
+        data, begun = bytearray(b"\x22" * size), threading.Event()
+        with HeldBuffers([data]) as held, ThreadPoolExecutor(1) as executor:
+            writing = executor.submit(write, held, begun)
+            assert begun.wait(SECONDS)
+            held.close()
+            writing.result(SECONDS)
+            with pytest.raises(ValueError, match="the buffers are closed"):
+                disk.write_vectored(held, 0)
+        for future in writes:
+            future.result(SECONDS)
+        data.append(1)
+    assert disk.read(0, 1).result(SECONDS) == b"\x22" * size
 
 
 def test_what_nobody_holds_any_more_is_let_go() -> None:
