@@ -28,7 +28,7 @@ import mmap
 import operator
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from pyvhdmp._win32 import constants
@@ -44,7 +44,7 @@ from pyvhdmp.disk.request import Request
 from pyvhdmp.disk.resize import ResizeWaiter, ResizeWatch
 from pyvhdmp.disk.waited import transfer_and_wait
 from pyvhdmp.errors import IllegalBlockError, InvalidInputError, ReadOnlyError
-from pyvhdmp.futures import IoFuture
+from pyvhdmp.futures import IoFuture, finished
 from pyvhdmp.logs import logger
 from pyvhdmp.overlapped import OverlappedFile, pin_buffers
 
@@ -262,7 +262,7 @@ class Disk:
         if self._read_only:
             if self.closed:
                 raise ValueError("I/O operation on a closed file")
-            return _done()
+            return finished()
         return self._file.flush()
 
     def unmap(self, sector: int, count: int) -> Future[None]:
@@ -279,7 +279,7 @@ class Disk:
         if self.closed:
             raise ValueError("I/O operation on a closed file")
         if not count:
-            return _done()
+            return finished()
         return self._unmap(sector, count)
 
     def wait_resize(self, sector_count: int) -> Future[int]:
@@ -357,7 +357,7 @@ class Disk:
     def _unmap(self, sector: int, count: int) -> Future[None]:
         """Unmap a range that is inside the disk, and not empty."""
         if self._unmap_behavior is not UnmapBehavior.ZEROES:
-            return _done()
+            return finished()
         start, end = sector * self._sector_size, (sector + count) * self._sector_size
         control = self._file.device_io_control(
             constants.FSCTL_SET_ZERO_DATA, FILE_ZERO_DATA_STRUCT.pack(start, end)
@@ -462,26 +462,15 @@ def _as_list(buffers: Sequence[Buffer]) -> list[Buffer]:
     return list(buffers)
 
 
-def _done() -> Future[None]:
-    done: IoFuture[None] = IoFuture()
-    done.resolve(None)
-    return done
-
-
 def _without_result(control: Future[int]) -> Future[None]:
     """Return a future of None that ends as `control` does."""
 
     def cancel() -> None:
         control.cancel()
 
-    def finish(_: Future[int]) -> None:
-        if control.cancelled():
-            future.fail(CancelledError())
-        elif (error := control.exception()) is not None:
-            future.fail(error)
-        else:
-            future.resolve(None)
+    def outcome() -> None:
+        control.result()
 
     future: IoFuture[None] = IoFuture(cancel)
-    control.add_done_callback(finish)
+    control.add_done_callback(lambda _: future.resolve_with(outcome))
     return future
