@@ -248,6 +248,8 @@ class AsyncDisk:
 
         `max_in_flight` is that of this disk, and counted by itself.
         """
+        if self._closing:  # the disk itself may be open still
+            raise ValueError("I/O operation on a closed file")
         beneath = self._disk.slice(first_sector, count)
         return AsyncDisk(beneath, max_in_flight=self._max_in_flight)
 

@@ -257,6 +257,8 @@ def test_rule_3_closing_waits_for_those_in_flight_and_those_that_wait(pipe: Pipe
         assert not pipe.disk.closed
         with pytest.raises(ValueError, match="closed"):
             await disk.read(0, 1)
+        with pytest.raises(ValueError, match="closed"):
+            disk.slice(0, 1)
         pipe.feed(5)
         await closing
         assert await asyncio.gather(*tasks) == [b"\x77" * SECTOR] * 5
