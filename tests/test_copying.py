@@ -620,7 +620,7 @@ def test_ctrl_c_while_a_write_is_begun_waits_for_it_and_cancels_it(
         interrupted.wait(SECONDS)
         return real.WriteFile(file, address, length, null, overlapped)
 
-    def interrupt(done: int, total: int) -> None:
+    def interrupt(phase: str, done: int, total: int) -> None:
         if begun.is_set():
             threading.Timer(0.2, interrupted.set).start()
             raise KeyboardInterrupt
@@ -633,7 +633,7 @@ def test_ctrl_c_while_a_write_is_begun_waits_for_it_and_cancels_it(
         open_disk(tmp_path / "out.vhd", port=port) as target,
     ):
         with pytest.raises(KeyboardInterrupt):
-            Copy(disk, target, queue_depth=2, io_size=BLOCK).run(interrupt)
+            Copy(disk, target, queue_depth=2, io_size=BLOCK).run("copying", interrupt)
         assert interrupted.is_set()
         assert port.in_flight == 0
         assert target.counters.requests <= 2
@@ -710,6 +710,10 @@ def test_a_pipeline_refuses_what_cannot_work(source: FilePath, tmp_path: FilePat
             Copy(disk, small, queue_depth=1, io_size=4096)
         with pytest.raises(InvalidInputError, match="I/O size 100"):
             Compare(disk, disk, queue_depth=1, io_size=100)
+        with pytest.raises(InvalidInputError, match="queue depth must be positive, not 0"):
+            Compare(disk, disk, queue_depth=0, io_size=4096)
+        with pytest.raises(InvalidInputError, match="queue depth must be positive, not -1"):
+            Copy(disk, disk, queue_depth=-1, io_size=4096)
         with (
             open_disk(source, read_only=True) as elsewhere,
             pytest.raises(ValueError, match="one completion port"),
@@ -723,5 +727,5 @@ def test_a_disk_closed_under_a_copy_fails_it(source: FilePath, tmp_path: FilePat
         target = open_disk(tmp_path / "out.vhd", port=port)
         target.close()
         with pytest.raises(ValueError, match="closed"):
-            Copy(disk, target, queue_depth=4, io_size=4096).run()
+            Copy(disk, target, queue_depth=4, io_size=4096).run("copying")
         assert port.in_flight == 0
