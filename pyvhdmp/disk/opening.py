@@ -16,7 +16,7 @@ from pyvhdmp.disk.base import Disk
 from pyvhdmp.disk.images import FixedVhdDisk, RawDisk
 from pyvhdmp.disk.other_formats import AS_IT_IS
 from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk, check_vhdmp
-from pyvhdmp.errors import InvalidInputError, code_text
+from pyvhdmp.errors import InvalidInputError, code_of, reason_of
 from pyvhdmp.logs import logger
 from pyvhdmp.vhd import NotFixedError
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskType
@@ -192,7 +192,7 @@ def open_virtual_disk(
             return VirtualDisk.open_attached(name)
         return VirtualDisk.open(name, read_only=read_only)
     except OSError as error:
-        if getattr(error, "winerror", None) not in _NOT_THERE:
+        if code_of(error) not in _NOT_THERE:
             raise
         files.check_exists(current(), name)
         if format_of(name) is None:
@@ -253,7 +253,7 @@ def wanting_vhdmp(
     try:
         yield
     except OSError as error:  # by now an invalid parameter is no more than that
-        if getattr(error, "winerror", None) not in _NOT_THERE_FOR_SURE | _NOT_ALLOWED:
+        if code_of(error) not in _NOT_THERE_FOR_SURE | _NOT_ALLOWED:
             raise
         if error.filename != absent:  # it is about another disk, which the new one is made from
             raise
@@ -263,7 +263,7 @@ def wanting_vhdmp(
 
 def is_vhdmp_out_of_reach(error: OSError) -> bool:
     """Whether an error says that there is no VHDMP, or no right to use it."""
-    return getattr(error, "winerror", None) in _NOT_THERE | _NOT_ALLOWED
+    return code_of(error) in _NOT_THERE | _NOT_ALLOWED
 
 
 def _open_virtual(name: str, suffix: str, *, read_only: bool, port: CompletionPort | None) -> Disk:
@@ -280,27 +280,22 @@ def _open_virtual(name: str, suffix: str, *, read_only: bool, port: CompletionPo
             disk = FixedVhdDisk.open(name, read_only=read_only, port=port)
         except NotFixedError as reason:
             _refuse(name, str(reason.strerror), error)
-        logger.info("%s goes without VHDMP, which is out of reach: %s", name, _reason(error))
+        logger.info("%s goes without VHDMP, which is out of reach: %s", name, reason_of(error))
         return disk
     return VhdmpDisk.take_over(attached, read_only=read_only, port=port)
 
 
 def _refuse(name: str, need: str, error: OSError, way_out: str | None = None) -> NoReturn:
     """Raise for a file that only VHDMP reads, as `error` keeps it from doing so."""
-    if getattr(error, "winerror", 0) in _NOT_ALLOWED:
+    if code_of(error) in _NOT_ALLOWED:
         error.add_note(f"Without that there is no way: {need}.")
         refusal, cause = error, error.__cause__
     else:
-        need += f", which does not work here: {_reason(error)}"
+        need += f", which does not work here: {reason_of(error)}"
         refusal, cause = InvalidInputError.because(need, name), error
     if way_out is not None:
         refusal.add_note(way_out)
     raise refusal from cause
-
-
-def _reason(error: OSError) -> str:
-    code = getattr(error, "winerror", 0)
-    return f"{str(error.strerror).rstrip('.')} (Windows error {code_text(code)})"
 
 
 def _suffix(path: str) -> str:

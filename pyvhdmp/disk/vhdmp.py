@@ -32,6 +32,7 @@ from pyvhdmp.disk.base import Disk, UnmapBehavior
 from pyvhdmp.disk.probe import takes_pages
 from pyvhdmp.disk.resize import ResizeWatch
 from pyvhdmp.disk.unmap import UnmapQueue
+from pyvhdmp.errors import code_of
 from pyvhdmp.logs import logger
 from pyvhdmp.overlapped import OverlappedFile
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskType
@@ -193,7 +194,7 @@ class VhdmpDisk(Disk):
                 try:
                     self._unmap_limits = unmap_limits(windows, handle, self._path)
                 except OSError as error:
-                    if getattr(error, "winerror", None) not in _NO_SCSI:
+                    if code_of(error) not in _NO_SCSI:
                         raise
                 self._unmap_asked = True
             return self._unmap_limits

@@ -10,7 +10,7 @@ from pyvhdmp import files
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_structures as structures
 from pyvhdmp._win32.virtdisk_enums import GET_VIRTUAL_DISK_INFO_VERSION as QUESTION
-from pyvhdmp.errors import DiskError, windows_error
+from pyvhdmp.errors import DiskError, code_of, windows_error
 from pyvhdmp.virtual_disk import questions
 from pyvhdmp.virtual_disk.metadata import Metadata
 from pyvhdmp.virtual_disk.opening import Opening
@@ -161,7 +161,7 @@ class Asking(Opening):
             with cls.open(path, info_only=True) as disk:
                 return disk.info
         except OSError as error:
-            if getattr(error, "winerror", None) != constants.ERROR_VHD_PARENT_VHD_NOT_FOUND:
+            if code_of(error) != constants.ERROR_VHD_PARENT_VHD_NOT_FOUND:
                 raise
         with cls.open(path, info_only=True, no_parents=True) as disk:
             return disk.info

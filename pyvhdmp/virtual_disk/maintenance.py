@@ -10,13 +10,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyvhdmp import files
-from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_enums as enums
 from pyvhdmp._win32 import virtdisk_structures as structures
 from pyvhdmp._win32.memory import address_of
 from pyvhdmp._win32.virtdisk_structures import HANDLE_CELL
 from pyvhdmp.checks import whole_number
-from pyvhdmp.errors import InvalidInputError, windows_error
+from pyvhdmp.errors import InvalidInputError, check_code
 from pyvhdmp.virtual_disk import formats
 from pyvhdmp.virtual_disk.asking import Asking
 from pyvhdmp.virtual_disk.formats import MAX_ULONG, absolute, check_flags
@@ -151,8 +150,7 @@ class Maintenance(Asking):
         """
         with self._lock:
             code = self._windows.virtdisk.BreakMirrorVirtualDisk(self.handle)
-        if code != constants.ERROR_SUCCESS:
-            raise windows_error(code, "BreakMirrorVirtualDisk", self._path)
+        check_code(code, "BreakMirrorVirtualDisk", self._path)
 
     def fork(self, path: str | os.PathLike[str], *, existing: bool = False) -> Operation[None]:
         """Copy the disk to `path`, which `complete_fork` then has keep what the disk is by then.
@@ -180,8 +178,7 @@ class Maintenance(Asking):
         """
         with self._lock:
             code = self._windows.virtdisk.CompleteForkVirtualDisk(self.handle)
-        if code != constants.ERROR_SUCCESS:
-            raise windows_error(code, "CompleteForkVirtualDisk", self._path)
+        check_code(code, "CompleteForkVirtualDisk", self._path)
 
     def _begin(self, name: str, flags: int, parameters: Parameters) -> Operation[None]:
         """Begin an operation on this handle, which stays open until it is over."""
@@ -193,8 +190,7 @@ class Maintenance(Asking):
         def settle(code: int, begun: bool) -> None:
             with self._lock:
                 self._operations.discard(operation)
-            if code != constants.ERROR_SUCCESS:
-                raise windows_error(code, name, self._path)
+            check_code(code, name, self._path)
 
         with self._lock:
             handle = HANDLE_CELL(self.handle)

@@ -27,7 +27,7 @@ from pyvhdmp._win32 import virtdisk_structures as structures
 from pyvhdmp._win32.memory import address_of
 from pyvhdmp._win32.virtdisk_structures import GUID, HANDLE_CELL
 from pyvhdmp.checks import instance, whole_number
-from pyvhdmp.errors import InvalidInputError, windows_error
+from pyvhdmp.errors import InvalidInputError, code_of, windows_error
 from pyvhdmp.virtual_disk import formats, questions
 from pyvhdmp.virtual_disk.formats import VirtualDiskFormat, VirtualDiskType, absolute, check_flags
 from pyvhdmp.virtual_disk.handle import DiskHandle
@@ -119,7 +119,7 @@ class Opening(DiskHandle):
         try:
             handle = _open_call(windows, name, mask, flags, parameters)
         except OSError as error:
-            code = getattr(error, "winerror", None)
+            code = code_of(error)
             if code == constants.ERROR_VHD_PARENT_VHD_NOT_FOUND and not no_parents:
                 cls._note_where_looked(error, name)
             raise
@@ -406,7 +406,7 @@ class Opening(DiskHandle):
             with cls.open(other, read_only=True, no_parents=alone) as disk:
                 least = questions.virtual_size(disk.windows, disk.handle, other)
         except OSError as cause:
-            if not is_unclear and getattr(cause, "winerror", None) != code:
+            if not is_unclear and code_of(cause) != code:
                 return error
             cause.__cause__ = error
             return cause

@@ -35,7 +35,7 @@ from pyvhdmp._win32.memory import address_of, keep_for_ever
 from pyvhdmp._win32.structures import OVERLAPPED
 from pyvhdmp._win32.virtdisk_structures import HANDLE_CELL, ULONG_CELL, VIRTUAL_DISK_PROGRESS
 from pyvhdmp.completion import wait_interruptibly
-from pyvhdmp.errors import last_error, windows_error
+from pyvhdmp.errors import check_code, last_error
 from pyvhdmp.files import close_handle
 from pyvhdmp.futures import IoFuture
 
@@ -204,8 +204,7 @@ class Operation(IoFuture[T]):
             if not self._is_pending:
                 return False
             code, progress = self._ask()
-            if code != constants.ERROR_SUCCESS:
-                raise windows_error(code, "GetVirtualDiskOperationProgress")
+            check_code(code, "GetVirtualDiskOperationProgress")
             self._progress = (progress.CurrentValue, progress.CompletionValue)
             return progress.OperationStatus == constants.ERROR_IO_PENDING
 
