@@ -112,13 +112,6 @@ def _check_no_parent(source: str, target: str) -> None:
         )
 
 
-def _is_same(*paths: str) -> bool:
-    return len(set(map(_key, paths))) == 1
-
-
-def _key(path: str) -> str:
-    """Return a path in one form for all its spellings, as far as the text tells."""
-    key = ntpath.normcase(files.full_path(current(), path))
-    if key.startswith("\\\\?\\unc\\"):
-        return "\\\\" + key[8:]
-    return key.removeprefix("\\\\?\\")
+def _is_same(path: str, other: str) -> bool:
+    windows = current()
+    return files.path_key(windows, path) == files.path_key(windows, other)

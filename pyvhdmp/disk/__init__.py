@@ -1,8 +1,11 @@
 """Disks: sector-addressed concurrent reads, writes, flushes and unmaps.
 
-Read `base` first, then `plan` (how buffers become calls), `request` (a request in
-flight), `vhdmp` and `images` (the kinds), `slices` (parts of them), `opening` (which kind a path
-is) and `other_formats` (and what is none of them).
+Read `base` first: what every disk is. A request of it is of one of three kinds, each in a
+`direction`: `direct` (one call, into the caller's own pages: most are), `request` (parts, made by
+`plan`, and memory to bounce), or `waited` (without any other thread). `held` has buffers ready
+for many of them. Then the kinds of disk: `images` (plain files), with `other_formats` (what is
+none), and `vhdmp`, with `unmap` and `resize`; `slices` (parts of them) and `opening` (which kind
+a path is). `probe` finds out what a handle takes.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ Rules, numbered as users are promised them:
 11. On a read-only disk writes and unmaps raise before any system call.
 12. Any number of threads may use one disk.
 
-1 to 6 are kept here, in `plan` and in `request`, 7 to 10 in `overlapped`,
-`completion` and `futures`.
+1 to 6 are kept here, in `plan`, `direct`, `request` and `waited`, 7 to 10 in `overlapped`,
+`completion` and `futures`, and 11 here.
 """
 
 from __future__ import annotations
@@ -49,7 +49,6 @@ from pyvhdmp.logs import logger
 from pyvhdmp.overlapped import OverlappedFile, pin_buffers
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from pyvhdmp.buffers import Buffer
@@ -122,12 +121,7 @@ class Disk:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # -- What the disk is -----------------------------------------------------

@@ -19,7 +19,6 @@ from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.overlapped import pin_buffers
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from pyvhdmp.buffers import Buffer
@@ -139,12 +138,7 @@ class HeldBuffers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __del__(self) -> None:

@@ -118,11 +118,7 @@ class VhdmpDisk(Disk):
     ) -> VirtualDisk:
         """Return a virtual disk, attached raw: the part of `open` that wants VHDMP and rights."""
         disk = VirtualDisk.open(path, read_only=read_only, cached_io=cached_io)
-        try:
-            disk.attach_raw(read_only=read_only)
-        except BaseException:
-            disk.close()
-            raise
+        _attach_raw(disk, read_only=read_only)
         return disk
 
     @classmethod
@@ -245,11 +241,7 @@ class NewVirtualImage:
         else:
             new = VirtualDisk.create_dynamic(path, size, sector_size=sector_size)
         try:
-            try:
-                new.attach_raw()
-            except BaseException:
-                new.close()
-                raise
+            _attach_raw(new, read_only=False)
             self.disk: Disk = VhdmpDisk.take_over(new, read_only=False, port=port)
         except BaseException:
             files.discard_file(windows, path)
@@ -267,6 +259,15 @@ def check_vhdmp(missing: str) -> None:
     """
     with contextlib.suppress(FileNotFoundError):
         VirtualDisk.open(missing).close()
+
+
+def _attach_raw(disk: VirtualDisk, *, read_only: bool) -> None:
+    """Attach a disk raw. Whatever is raised, it is closed."""
+    try:
+        disk.attach_raw(read_only=read_only)
+    except BaseException:
+        disk.close()
+        raise
 
 
 class _Question:

@@ -1,6 +1,10 @@
 """Attaching virtual disks, raw or as drives of this machine.
 
-An attachment without a permanent lifetime ends with the last handle of its disk.
+Rules:
+
+1. An attachment without a permanent lifetime ends with the last handle of its disk.
+2. What was opened read-only is attached so, whatever is asked for.
+3. Who is not told the device of a disk has none attached: `attach` takes back what it did.
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """What takes long: the methods that return an `Operation`.
 
-The handle stays open until the operation is over, and its parameters are kept as long.
+Rules:
+
+1. The handle stays open until the operation is over, and its parameters are kept as long.
+2. A mirror and a fork have an end of their own each, a call that is made when they are ready.
 """
 
 from __future__ import annotations
