@@ -112,7 +112,7 @@ def copy_image(
         parent = files.checked_path(parent)
         check_target(target, partial, force=force, source=parent)
     with (
-        replacing(target, partial, force=force),
+        replacing(target, partial, force=force),  # rule 1
         CompletionPort() as port,
         open_disk(source, read_only=True, port=port) as source_disk,
     ):
@@ -182,7 +182,7 @@ def new_image(
 
 
 def _copy(source: Disk, target: Disk, parent: str | None, queue_depth: int, io_size: int) -> Copy:
-    if parent is not None:
+    if parent is not None:  # rule 3
         return CopyDifferences(source, target, queue_depth=queue_depth, io_size=io_size)
     return Copy(source, target, queue_depth=queue_depth, io_size=io_size, target_is_zero=True)
 
@@ -216,7 +216,7 @@ def _check_parent(parent: str, target: str, partial: str, size: int) -> None:
     ):
         parent_size = disk.info.virtual_size
     if parent_size != size:
-        raise InvalidInputError.because(
+        raise InvalidInputError.because(  # rule 2
             f"a parent must have the size of what is copied, {size} bytes, not {parent_size}",
             parent,
         )

@@ -81,10 +81,10 @@ class _Pipeline:
         """
         course = Course(phase, self._size, report)
         try:
-            self._port.call_soon(partial(self._step, self._advance))
+            self._port.call_soon(partial(self._step, self._advance))  # rule 1
             while not self._over.wait(REPORT_SECONDS):
                 course.reach(self._done)
-        except BaseException:
+        except BaseException:  # rule 5
             self._port.call_soon(partial(self._step, self._cancel))
             wait_interruptibly(self._over)
             raise
@@ -127,7 +127,7 @@ class _Pipeline:
         except BaseException as error:  # it was refused: the disk was closed
             self._port.call_soon(partial(self._step, partial(self._ended, None, error, then)))
             return
-        with self._lock:
+        with self._lock:  # rule 3
             self._in_flight[future] = None
             cancelled = self._cancelled
         if cancelled:
@@ -207,7 +207,7 @@ class Copy(_Pipeline):
         self._target_is_zero = target_is_zero
         self._queue_depth = queue_depth
         self._reads = self._writes = 0
-        self._blocks = BlockPool(io_size, 2 * queue_depth)
+        self._blocks = BlockPool(io_size, 2 * queue_depth)  # rule 4
         self._to_write: deque[_Write] = deque()
         # Not a SimpleQueue: a simulated Windows would not see that the writer waits in it.
         self._handed_over: Queue[_Write | None] = Queue()
@@ -240,7 +240,7 @@ class Copy(_Pipeline):
         self._read(self._source, offset, block.view[:length], was_read)
 
     def _write_runs(self, offset: int, length: int, block: BlockBuffer, runs: list[Run]) -> None:
-        """Have runs of a block written, which then is free again."""
+        """Have runs of a block written, see rule 6, which then is free again."""
         unwritten = len(runs)
         self.bytes_skipped += length - sum(end - start for start, end in runs)
         if not runs:
@@ -266,7 +266,7 @@ class Copy(_Pipeline):
         self._handed_over.put(write)
 
     def _write(self) -> None:
-        """On the writer's thread: begin what is handed over, until it is None."""
+        """On the writer's thread, see rule 2: begin what is handed over, until it is None."""
         request, sector_size = self._target.write_vectored, self._target.sector_size
         while (write := self._handed_over.get()) is not None:
             offset, data, then = write

@@ -96,7 +96,7 @@ def copy_from_stream(
             f"a disk has a whole number of sectors of {SECTOR_SIZE} bytes, not {size} bytes", target
         )
     source = _Source(stream, stream_name, size, with_digest=verify)
-    with replacing(target, partial_path, force=force), CompletionPort() as port:
+    with replacing(target, partial_path, force=force), CompletionPort() as port:  # rule 2
         image = new_image(
             target, partial_path, kind, disk_type, size, SECTOR_SIZE, port=port, report=report
         )
@@ -110,7 +110,7 @@ def copy_from_stream(
             seconds = course.end(size)
             if verify:
                 _verify(image.disk, source.digest, target, queue_depth, io_size, report)
-        finally:
+        finally:  # rule 3
             image.disk.close(cancel=True)
         logger.info("copied %d bytes in %.3f s; %d not written", size, seconds, bytes_zero)
         return CopyResult(
@@ -280,7 +280,7 @@ def _fill(
     io_size: int,
     course: Course,
 ) -> int:
-    """Write what the source has to a disk of zeros; return how much of it was zeros."""
+    """Write what the source has to a disk of zeros, by rule 1; return how much of it was zeros."""
     free = _buffers(disk, queue_depth, io_size)
     in_flight: deque[tuple[list[Future[None]], memoryview]] = deque()
     size, bytes_zero = disk.size, 0

@@ -53,7 +53,7 @@ async def read_blocks(
     read_ahead = positive(read_ahead, "read_ahead")
     if count is None:
         count = max(0, disk.sector_count - sector)
-    disk._check_range(sector, count * sector_size)
+    disk._check_range(sector, count * sector_size)  # rule 1
     end = sector + count
     places = iter(range(sector, end, block_sectors))
     ahead: deque[tuple[Request[None], memoryview]] = deque()
@@ -78,7 +78,7 @@ async def read_blocks(
                 raise
             read_on()
             yield block
-    finally:
+    finally:  # rule 3
         await _let_go(request for request, _ in ahead)
 
 

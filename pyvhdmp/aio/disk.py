@@ -300,7 +300,7 @@ class AsyncDisk:
         try:
             if cancel:
                 self._gate.withdraw_all()
-            else:  # this is begun when all that came before it is over, or was withdrawn
+            else:  # rule 3: this is begun when all that came before is over, or was withdrawn
                 request = Request(finished, self._gate)
                 self._gate.enter_when_idle(request)
                 with contextlib.suppress(CancelledError):
@@ -338,7 +338,7 @@ async def _to_the_end(future: asyncio.Future[T]) -> T:
 
 
 def _begin_elsewhere(port: CompletionPort, start: Callable[[], Future[T]]) -> Future[T]:
-    """Call `start`, which may block, in another thread. Return a future that ends as its does."""
+    """Call `start` in another thread, see rule 2. Return a future that ends as its does."""
     begun: list[Future[T]] = []
     cancelled = threading.Event()
 

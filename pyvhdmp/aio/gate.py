@@ -40,7 +40,7 @@ class Gate:
     def enter(self, request: Request[object]) -> None:
         """Begin a request, or queue it."""
         with self._lock:
-            if self._in_flight == self._limit:
+            if self._in_flight == self._limit:  # rule 1
                 self._waiting[request] = None
                 return
             self._in_flight += 1
@@ -58,7 +58,7 @@ class Gate:
             self.leave()
 
     def leave(self) -> None:
-        """A request is over. Begin the next one, and others that are over at once."""
+        """A request is over. Begin the next one, see rule 2, and others that are over at once."""
         while True:
             with self._lock:
                 queue = self._waiting
@@ -72,7 +72,7 @@ class Gate:
                 return
 
     def begun(self, request: Request[T], outcome: Future[T]) -> None:
-        """A request has been begun. If it was withdrawn meanwhile, this cancels it."""
+        """A request has been begun. If it was withdrawn meanwhile, this cancels it: rule 3."""
         with self._lock:
             request.outcome = outcome
             is_withdrawn = request.is_withdrawn

@@ -36,7 +36,7 @@ class Mailbox:
         """Have the loop hear of a request."""
         with self._lock:
             self._letters.append(request)
-            if self._is_rung:
+            if self._is_rung:  # rule 1
                 return
             self._is_rung = True
         request.port.call_last(partial(self._ring, request.get_loop()))
@@ -48,7 +48,7 @@ class Mailbox:
             self._is_rung = False  # so the next one rings, if this was for want of memory
             if not loop.is_closed():
                 raise
-            self._take()  # nobody will
+            self._take()  # nobody will: rule 2
 
     def _take(self) -> list[Request[object]]:
         with self._lock:

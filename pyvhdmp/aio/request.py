@@ -76,7 +76,7 @@ class Request(asyncio.Future[None], Generic[T_co]):
         return True
 
     def arrive(self) -> None:
-        """In the loop's thread: it is over. Wake the task."""
+        """In the loop's thread, see rule 2: it is over. Wake the task."""
         if self.done():
             return
         if self._is_task_cancelled:
@@ -110,7 +110,7 @@ class Request(asyncio.Future[None], Generic[T_co]):
     def _over(self, _: Future[T_co]) -> None:
         """The kernel has let go: on the completion thread, if not while it was being begun."""
         if self._beginner == threading.get_ident():
-            self._is_over_at_once = True  # and `begin` sees to it, without going deeper
+            self._is_over_at_once = True  # and `begin` sees to it: rule 3
             return
         try:
             self._mailbox.put(self)

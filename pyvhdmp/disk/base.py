@@ -319,6 +319,7 @@ class Disk:
     # -- Inside ---------------------------------------------------------------
 
     def _check_writable(self) -> None:
+        """Raise on a read-only disk: rule 11."""
         if self._read_only:
             raise ReadOnlyError.because("the disk was opened read-only", self._path)
 
@@ -441,7 +442,7 @@ class Disk:
         request.run()
 
     def _start_of(self, length: int, sector: int) -> int:
-        """Return the byte at which a request begins, if it is one of whole sectors inside."""
+        """Return the byte at which a request begins, if it is right: rules 1 and 2."""
         start = self._check_range(sector, length)
         if length % self._sector_size:
             raise InvalidInputError.because(

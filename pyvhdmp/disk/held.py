@@ -43,6 +43,7 @@ class SharedPins(Pins):
         self._lock = threading.RLock()  # a finalizer may come back in
         self._users = 0
         self._closed = False
+        # All that a request will ask: rule 2.
         read_only = (index for index, view in enumerate(self._views) if view.readonly)
         self._first_read_only = next(read_only, None)
         self._with_list = direct_memory(self, scatter=True)
@@ -71,7 +72,7 @@ class SharedPins(Pins):
             self.release()
 
     def close(self) -> None:
-        """No more requests: the last one lets the buffers go, or this, if there is none."""
+        """No more requests: the last one lets the buffers go, or this, if there is none: rule 1."""
         with self._lock:
             is_over = not self._closed and not self._users
             self._closed = True

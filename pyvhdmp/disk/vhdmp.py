@@ -134,7 +134,7 @@ class VhdmpDisk(Disk):
         try:
             info = disk.info
             file = OverlappedFile(disk.handle, port=port)
-            disk.release()
+            disk.release()  # rule 2
         except BaseException:
             if disk.closed and file is not None:
                 file.close()
@@ -199,7 +199,7 @@ class VhdmpDisk(Disk):
         self._count_sectors()
 
     def _count_sectors(self) -> int:
-        """Ask for the number of sectors. A closed disk keeps the last one."""
+        """Ask for the number of sectors: rule 3. A closed disk keeps the last one."""
         question = _Question()
         try:
             try:
@@ -271,7 +271,7 @@ def _attach_raw(disk: VirtualDisk, *, read_only: bool) -> None:
 
 
 class _Question:
-    """A question to the driver, while which the handle stays open."""
+    """A question to the driver, while which the handle stays open: rule 5."""
 
     is_idle: Final = False
 

@@ -72,7 +72,7 @@ class Asking(Opening):
         chain, seen = [self.info], {files.path_key(self._windows, self._path)}
         while (parent := chain[-1].parent_path) is not None:
             key = files.path_key(self._windows, parent)
-            if key in seen or len(chain) == MAX_CHAIN:
+            if key in seen or len(chain) == MAX_CHAIN:  # rule 2
                 raise DiskError.because(
                     f"a chain of parents that has no end: after {len(chain)} disks it goes on "
                     f"with {parent}",
@@ -161,7 +161,7 @@ class Asking(Opening):
 
     @classmethod
     def _described(cls, path: str) -> VirtualDiskInfo:
-        """Return what a disk is, its own parent found or not."""
+        """Return what a disk is, its own parent found or not: rule 3."""
         try:
             with cls.open(path, info_only=True) as disk:
                 return disk.info

@@ -104,7 +104,7 @@ class Attaching(Asking):
         self._attach(flags, read_only, restrict_to, sddl)
         try:
             return self.physical_path
-        except BaseException:  # whoever gets no device cannot know that there is one
+        except BaseException:  # rule 3
             with contextlib.suppress(OSError):
                 self.detach()
             raise
@@ -137,7 +137,7 @@ class Attaching(Asking):
             parameters.Version2.RestrictedOffset = offset
             parameters.Version2.RestrictedLength = length
             flags |= enums.ATTACH_VIRTUAL_DISK_FLAG.RESTRICTED_RANGE
-        if read_only or self._read_only:
+        if read_only or self._read_only:  # rule 2
             flags |= enums.ATTACH_VIRTUAL_DISK_FLAG.READ_ONLY
         with security_descriptor(self._windows, sddl) as descriptor, self._lock:
             code = self._windows.virtdisk.AttachVirtualDisk(

@@ -134,7 +134,7 @@ class DiskHandle:
 
 
 def _wait_for_all(operations: list[Operation[None]]) -> KeyboardInterrupt | None:
-    """Wait until all are over. Ctrl+C cancels them, each time, and is returned."""
+    """Wait until all are over: rules 2 and 3. Ctrl+C cancels them, each time, and is returned."""
     interrupted = None
     while running := [operation for operation in operations if not operation.is_over]:
         try:

@@ -184,7 +184,7 @@ class Maintenance(Asking):
         check_code(code, "CompleteForkVirtualDisk", self._path)
 
     def _begin(self, name: str, flags: int, parameters: Parameters) -> Operation[None]:
-        """Begin an operation on this handle, which stays open until it is over."""
+        """Begin an operation on this handle: rule 1."""
         function: Callable[[int, int, int, int], int] = getattr(self._windows.virtdisk, name)
 
         def call(overlapped: int) -> int:

@@ -78,7 +78,7 @@ class PhysicalDisk:
 
 
 def implausible(function: str, answer: str, path: str | None = None) -> DiskError:
-    """Return the error for an answer that cannot be."""
+    """Return the error for an answer that cannot be: rule 4."""
     return DiskError.because(f"{function} answers what cannot be: {answer}", path)
 
 
@@ -195,7 +195,7 @@ def _ask_for_text(
 def grown(
     call: Callable[[Block, int], tuple[int, int]], size: int, *, limit: int = 1 << 20
 ) -> tuple[Block, int]:
-    """Make a call with as much memory as it asks for: it returns a code, and that size.
+    """Make a call with as much memory as it asks for, see rule 3: it returns a code, and that size.
 
     Some functions tell the size and some do not, so at least twice as much is offered next.
     """

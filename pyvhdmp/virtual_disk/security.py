@@ -92,7 +92,7 @@ def security_descriptor(windows: Windows, sddl: str | None) -> Iterator[int]:
         raise _refusal(sddl, reason_of(error)) from error
     try:
         yield cell.Value
-    finally:
+    finally:  # rule 2
         windows.kernel32.LocalFree(cell.Value)
 
 
@@ -105,7 +105,7 @@ def _refusal(sddl: str, reason: str) -> InvalidInputError:
 def grants(sddl: str) -> list[str]:
     """Return what a security descriptor says of a disk, a sentence each."""
     found = _SDDL.fullmatch(sddl)
-    if found is None:
+    if found is None:  # rule 1
         return [sddl]
     told = []
     if found["owner"] is not None:

@@ -56,7 +56,7 @@ class Settings(Asking):
         """
         setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.PARENT_LOCATOR)
         setting.ParentLocator.LinkageId = guid(linkage_id, "linkage_id")
-        setting.ParentLocator.ParentFilePath = files.checked_path(path)
+        setting.ParentLocator.ParentFilePath = files.checked_path(path)  # rule 1
         self._set(setting)
 
     def add_parent(self, path: str | os.PathLike[str]) -> None:
