@@ -30,7 +30,7 @@ from pyvhdmp.disk import (
     open_disk,
     wanting_vhdmp,
 )
-from pyvhdmp.disk.opening import ImageKind
+from pyvhdmp.disk.new_images import ImageKind
 from pyvhdmp.errors import DiskError, InvalidInputError
 from pyvhdmp.logs import logger
 from pyvhdmp.pipeline import Compare, Copy, CopyDifferences

@@ -17,7 +17,6 @@ Rules:
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import uuid
@@ -42,7 +41,7 @@ from pyvhdmp.virtual_disk.scsi import UnmapLimits, unmap_limits
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["NewVirtualImage", "VhdmpDisk", "check_vhdmp"]
+__all__ = ["NewVirtualImage", "VhdmpDisk"]
 
 _NO_SCSI: Final = (
     constants.ERROR_INVALID_FUNCTION,
@@ -250,15 +249,6 @@ class NewVirtualImage:
     def seal(self) -> None:
         """Return when everything that was written to `disk` is on stable storage."""
         self.disk.sync_cache().result()
-
-
-def check_vhdmp(missing: str) -> None:
-    """Raise if there is no VHDMP, by opening a disk that is not there.
-
-    So a bad parameter can mean that nothing is understood, or, of later calls, only itself.
-    """
-    with contextlib.suppress(FileNotFoundError):
-        VirtualDisk.open(missing).close()
 
 
 def _attach_raw(disk: VirtualDisk, *, read_only: bool) -> None:
