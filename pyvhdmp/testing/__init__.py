@@ -37,7 +37,7 @@ bits. For less than a whole Windows there are `substituted`, for single function
 `simulated_virtdisk`, a simulated virtdisk.dll over the real kernel32.
 
 To read on: `simulated` (what tests use), `entry` (the way in), `kernel32`, `ntdll`,
-`virtdisk` with `hosts` and `real_host` (the functions, and where their images lie),
+`virtdisk` with `volume_host` and `real_host` (the functions, and where their images lie),
 `io_manager` (a request from call to packet), `long_operations` (those of virtual disks),
 `devices`, `volume` and `store` (where bytes go), `kernel` (handles), `scheduler` and
 `clock` (whose turn it is), `memory` (the caller's), `draws` (chance), `convention` (the
