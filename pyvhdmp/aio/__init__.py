@@ -21,7 +21,7 @@ The way of one request, and the module of each step:
     request  wake the task
     disk     return the result
 
-Read `disk` first, then these; `blocks` reads ahead with them.
+Read `disk` first, then these; `blocks` reads ahead with them, and `arguments` checks some.
 """
 
 from __future__ import annotations
