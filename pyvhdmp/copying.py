@@ -14,10 +14,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from pyvhdmp import files
 from pyvhdmp.completion import CompletionPort
+from pyvhdmp.course import Report
 from pyvhdmp.disk import (
     Disk,
     FixedVhdDisk,
@@ -29,7 +30,7 @@ from pyvhdmp.disk import (
     open_disk,
     wanting_vhdmp,
 )
-from pyvhdmp.disk.opening import ImageKind
+from pyvhdmp.disk.new_images import ImageKind
 from pyvhdmp.errors import DiskError, InvalidInputError
 from pyvhdmp.logs import logger
 from pyvhdmp.pipeline import Compare, Copy, CopyDifferences
@@ -52,9 +53,6 @@ QUEUE_DEPTH: Final = 4
 IO_SIZE: Final = 4 * 1024 * 1024
 """By default: the requests in flight in each direction, and the bytes of one. Each costs the
 same, so they are large; all their memory is 32 MiB, and 48 where a parent is read, too."""
-
-Report: TypeAlias = Callable[[str, int, int], None]
-"""Called about ten times a second with what is being done, bytes done, bytes in all."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ def copy_image(
         parent = files.checked_path(parent)
         check_target(target, partial, force=force, source=parent)
     with (
-        replacing(target, partial, force=force),
+        replacing(target, partial, force=force),  # rule 1
         CompletionPort() as port,
         open_disk(source, read_only=True, port=port) as source_disk,
     ):
@@ -125,14 +123,14 @@ def copy_image(
         logger.info("copying %r to %s, a %s", source_disk, target, kind.__name__)
         try:
             copy = _copy(source_disk, image.disk, parent, queue_depth, io_size)
-            copy.run(report and (lambda done, total: report("copying", done, total)))
+            seconds = copy.run("copying", report)
             image.seal()
             if verify:
                 _verify(source_disk, image.disk, target, queue_depth, io_size, report)
         finally:
             image.disk.close(cancel=True)
         skipped = copy.bytes_skipped
-        logger.info("copied %d bytes in %.3f s; %d not written", size, copy.seconds, skipped)
+        logger.info("copied %d bytes in %.3f s; %d not written", size, seconds, skipped)
         return CopyResult(
             bytes=size,
             bytes_zero=skipped if parent is None else 0,
@@ -140,7 +138,7 @@ def copy_image(
             bytes_bounced=source_disk.counters.bytes_bounced + image.disk.counters.bytes_bounced,
             requests=source_disk.counters.requests + image.disk.counters.requests,
             depth=port.peak_in_flight,
-            seconds=copy.seconds,
+            seconds=seconds,
             verified=verify,
             target_type="raw" if disk_type is None else disk_type.value,
         )
@@ -184,7 +182,7 @@ def new_image(
 
 
 def _copy(source: Disk, target: Disk, parent: str | None, queue_depth: int, io_size: int) -> Copy:
-    if parent is not None:
+    if parent is not None:  # rule 3
         return CopyDifferences(source, target, queue_depth=queue_depth, io_size=io_size)
     return Copy(source, target, queue_depth=queue_depth, io_size=io_size, target_is_zero=True)
 
@@ -198,7 +196,7 @@ def _verify(
     report: Report | None,
 ) -> None:
     compare = Compare(source, copy, queue_depth=queue_depth, io_size=io_size)
-    compare.run(report and (lambda done, total: report("verifying", done, total)))
+    compare.run("verifying", report)
     if compare.difference is not None:
         raise DiskError.because(
             f"verification failed: byte {compare.difference} is not what was written", target
@@ -218,7 +216,7 @@ def _check_parent(parent: str, target: str, partial: str, size: int) -> None:
     ):
         parent_size = disk.info.virtual_size
     if parent_size != size:
-        raise InvalidInputError.because(
+        raise InvalidInputError.because(  # rule 2
             f"a parent must have the size of what is copied, {size} bytes, not {parent_size}",
             parent,
         )
@@ -242,5 +240,5 @@ def compare_images(
         open_disk(second, read_only=True, port=port) as second_disk,
     ):
         compare = Compare(first_disk, second_disk, queue_depth=queue_depth, io_size=io_size)
-        compare.run(report and (lambda done, total: report("comparing", done, total)))
+        compare.run("comparing", report)
         return compare.difference

@@ -103,6 +103,17 @@ def code_text(code: int) -> str:
     return f"0x{code:08X}" if code > 0xFFFF else str(code)
 
 
+def code_of(error: OSError) -> int:
+    """Return the Win32 code that an exception stands for, 0 if it is not Windows' own."""
+    code: int | None = getattr(error, "winerror", None)  # which OSError has only on Windows
+    return code or 0
+
+
+def reason_of(error: OSError) -> str:
+    """Return what Windows says, for the middle of a sentence."""
+    return f"{str(error.strerror).rstrip('.')} (Windows error {code_text(code_of(error))})"
+
+
 def windows_error(
     code: int, function: str, filename: str | None = None, *, where: str = ""
 ) -> OSError:
@@ -122,6 +133,12 @@ def windows_error(
     if (hint := hint_for(function, code)) is not None:
         error.add_note(hint)
     return error
+
+
+def check_code(code: int, function: str, filename: str | None = None) -> None:
+    """Raise the exception for the Win32 code that `function` returned, if it is not success."""
+    if code != constants.ERROR_SUCCESS:
+        raise windows_error(code, function, filename)
 
 
 def last_error(windows: Windows, function: str, filename: str | None = None) -> OSError:

@@ -47,6 +47,7 @@ __all__ = [
     "is_verbatim",
     "move_file",
     "open_file",
+    "path_key",
     "set_file_size",
 ]
 
@@ -132,6 +133,14 @@ def full_path(windows: Windows, path: str) -> str:
             raise last_error(windows, "GetFullPathNameW", path)
         if needed < length:  # else it is the room that is wanted
             return wide_text(block.memory[: needed * WCHAR_SIZE])
+
+
+def path_key(windows: Windows, path: str) -> str:
+    """Return a path in one form for all its spellings, as far as the text tells."""
+    key = ntpath.normcase(full_path(windows, path))
+    if key.startswith("\\\\?\\unc\\"):
+        return "\\\\" + key[8:]
+    return key.removeprefix("\\\\?\\")
 
 
 def extended(windows: Windows, path: str) -> str:

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from pyvhdmp.logs import logger
 from pyvhdmp.waiting import Latch
 
-__all__ = ["IoFuture", "is_completion_thread", "mark_completion_thread"]
+__all__ = ["IoFuture", "finished", "is_completion_thread", "mark_completion_thread"]
 
 _SLICE_SECONDS: Final = 0.1
 _PATIENCE_SECONDS: Final = 1.0
@@ -232,6 +232,13 @@ class IoFuture(Future[T]):
                 continue
             _call_guarded(fn, self)
         self._callbacks = None  # they may refer to whoever refers to this future
+
+
+def finished() -> IoFuture[None]:
+    """Return the future of what there is nothing to do for."""
+    future: IoFuture[None] = IoFuture()
+    future.resolve(None)
+    return future
 
 
 def _call_guarded(fn: Callable[[Future[T]], object], future: Future[T]) -> None:

@@ -4,7 +4,7 @@ Rules:
 
 1. A pipeline runs on the completion thread from its first request to its last: each
    finished request begins the next, and no thread is woken in between. What a pipeline
-   knows is that thread's own. The caller's thread waits, and reports progress.
+   knows is that thread's own. The caller's thread waits, and reports how far it is.
 2. Writes alone are begun by a thread that does nothing else: Windows carries some of
    them out while they are begun, as all that make a file longer, and what is read next
    need not wait for that. It is given blocks by a queue, in their order, and tells the
@@ -23,7 +23,6 @@ Rules:
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
@@ -32,32 +31,36 @@ from queue import Queue
 from typing import Final, TypeAlias
 
 from pyvhdmp.blocks import GRANULE, BlockBuffer, BlockPool, Run, differing_runs, nonzero_runs
+from pyvhdmp.course import REPORT_SECONDS, Course, Report
 from pyvhdmp.disk import Disk
 from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.waiting import Latch, wait_interruptibly
 
-__all__ = ["Compare", "Copy", "CopyDifferences", "Progress"]
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called about ten times a second with the bytes done and the bytes there are."""
+__all__ = ["Compare", "Copy", "CopyDifferences", "check_requests"]
 
 _Request: TypeAlias = Callable[[list[memoryview], int], "Future[None]"]
 
-_PROGRESS_SECONDS: Final = 0.1
 _READS_AT_A_TIME: Final = 2
 """Reads that begin when one request is over, and one at the very beginning. Windows may carry
 out a read while it is begun, and nothing is written until that returns; where it does not, two
 for each that is over soon are as many as may be in flight."""
 
 
+def check_requests(queue_depth: int, io_size: int, *disks: Disk) -> None:
+    """Raise `InvalidInputError` for requests that there cannot be on each of the disks."""
+    if io_size <= 0 or any(io_size % disk.sector_size for disk in disks):
+        raise InvalidInputError.because(f"the I/O size {io_size} is no whole number of sectors")
+    if queue_depth <= 0:
+        raise InvalidInputError.because(f"the queue depth must be positive, not {queue_depth}")
+
+
 class _Pipeline:
     """What `Copy` and `Compare` share: blocks in order, waiting, stopping."""
 
-    def __init__(self, first: Disk, second: Disk, *, io_size: int) -> None:
+    def __init__(self, first: Disk, second: Disk, *, queue_depth: int, io_size: int) -> None:
         if first.port is not second.port:
             raise ValueError("both disks must be on one completion port")
-        if io_size <= 0 or io_size % first.sector_size or io_size % second.sector_size:
-            raise InvalidInputError.because(f"the I/O size {io_size} is no whole number of sectors")
+        check_requests(queue_depth, io_size, first, second)
         self._port = first.port
         self._size = first.size
         self._io_size = io_size
@@ -69,25 +72,24 @@ class _Pipeline:
         self._lock = threading.Lock()
         self._in_flight: dict[Future[None], None] = {}  # in the order they began
         self._cancelled = False
-        self.seconds: float = 0.0
 
-    def run(self, progress: Progress | None = None) -> None:
-        """Do it all. Raises the first error; Ctrl+C cancels what is in flight first."""
-        began = time.perf_counter()
+    def run(self, phase: str, report: Report | None = None) -> float:
+        """Do it all; return how many seconds it took. `phase`: what the report calls it.
+
+        Raises the first error; Ctrl+C cancels what is in flight first.
+        """
+        course = Course(phase, self._size, report)
         try:
-            self._port.call_soon(partial(self._step, self._advance))
-            while not self._over.wait(_PROGRESS_SECONDS):
-                if progress is not None:
-                    progress(self._done, self._size)
-        except BaseException:
+            self._port.call_soon(partial(self._step, self._advance))  # rule 1
+            while not self._over.wait(REPORT_SECONDS):
+                course.reach(self._done)
+        except BaseException:  # rule 5
             self._port.call_soon(partial(self._step, self._cancel))
             wait_interruptibly(self._over)
             raise
         if self._error is not None:
             raise self._error
-        if progress is not None:
-            progress(self._done, self._size)
-        self.seconds = time.perf_counter() - began
+        return course.end(self._done)
 
     # -- On the completion thread, all but `_begin` -----------------------------
 
@@ -124,7 +126,7 @@ class _Pipeline:
         except BaseException as error:  # it was refused: the disk was closed
             self._port.call_soon(partial(self._step, partial(self._ended, None, error, then)))
             return
-        with self._lock:
+        with self._lock:  # rule 3
             self._in_flight[future] = None
             cancelled = self._cancelled
         if cancelled:
@@ -194,7 +196,7 @@ class Copy(_Pipeline):
         io_size: int,
         target_is_zero: bool = False,
     ) -> None:
-        super().__init__(source, target, io_size=io_size)
+        super().__init__(source, target, queue_depth=queue_depth, io_size=io_size)
         if source.size > target.size:
             raise InvalidInputError.because(
                 f"{source.size} bytes do not fit on a disk of {target.size}", target.path
@@ -204,7 +206,7 @@ class Copy(_Pipeline):
         self._target_is_zero = target_is_zero
         self._queue_depth = queue_depth
         self._reads = self._writes = 0
-        self._blocks = BlockPool(io_size, 2 * queue_depth)
+        self._blocks = BlockPool(io_size, 2 * queue_depth)  # rule 4
         self._to_write: deque[_Write] = deque()
         # Not a SimpleQueue: a simulated Windows would not see that the writer waits in it.
         self._handed_over: Queue[_Write | None] = Queue()
@@ -237,7 +239,7 @@ class Copy(_Pipeline):
         self._read(self._source, offset, block.view[:length], was_read)
 
     def _write_runs(self, offset: int, length: int, block: BlockBuffer, runs: list[Run]) -> None:
-        """Have runs of a block written, which then is free again."""
+        """Have runs of a block written, see rule 6, which then is free again."""
         unwritten = len(runs)
         self.bytes_skipped += length - sum(end - start for start, end in runs)
         if not runs:
@@ -263,7 +265,7 @@ class Copy(_Pipeline):
         self._handed_over.put(write)
 
     def _write(self) -> None:
-        """On the writer's thread: begin what is handed over, until it is None."""
+        """On the writer's thread, see rule 2: begin what is handed over, until it is None."""
         request, sector_size = self._target.write_vectored, self._target.sector_size
         while (write := self._handed_over.get()) is not None:
             offset, data, then = write
@@ -305,7 +307,7 @@ class Compare(_Pipeline):
     """Compare two disks of one size. `difference` is the first byte that differs, or None."""
 
     def __init__(self, first: Disk, second: Disk, *, queue_depth: int, io_size: int) -> None:
-        super().__init__(first, second, io_size=io_size)
+        super().__init__(first, second, queue_depth=queue_depth, io_size=io_size)
         if first.size != second.size:
             raise InvalidInputError.because(
                 f"its size is {second.size} bytes, that of {first.path} is {first.size}",

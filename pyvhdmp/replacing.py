@@ -31,7 +31,7 @@ _CHECK: Final = "The check of the target"
 
 
 def partial_name(target: str, *, by_vhdmp: bool) -> str:
-    """Return the name that a new file has until it is finished. `by_vhdmp`: VHDMP makes it."""
+    """Return the name that a new file has by rule 1. `by_vhdmp`: VHDMP makes it."""
     if not by_vhdmp:
         return target + _MARK
     stem, suffix = ntpath.splitext(target)
@@ -58,8 +58,8 @@ def replacing(target: str, partial: str, *, force: bool) -> Iterator[None]:
     except BaseException as error:
         is_interrupted = isinstance(error, KeyboardInterrupt)
         if is_interrupted and is_moving and files.file_attributes(windows, partial) is None:
-            raise AlreadyDone from error
-        files.discard_file(windows, partial)
+            raise AlreadyDone from error  # rule 3
+        files.discard_file(windows, partial)  # rule 2
         if isinstance(error, AlreadyDone):  # a part of it is, and has just been undone
             raise KeyboardInterrupt from error
         if isinstance(error, OSError) and error.filename == partial:
@@ -112,13 +112,6 @@ def _check_no_parent(source: str, target: str) -> None:
         )
 
 
-def _is_same(*paths: str) -> bool:
-    return len(set(map(_key, paths))) == 1
-
-
-def _key(path: str) -> str:
-    """Return a path in one form for all its spellings, as far as the text tells."""
-    key = ntpath.normcase(files.full_path(current(), path))
-    if key.startswith("\\\\?\\unc\\"):
-        return "\\\\" + key[8:]
-    return key.removeprefix("\\\\?\\")
+def _is_same(path: str, other: str) -> bool:
+    windows = current()
+    return files.path_key(windows, path) == files.path_key(windows, other)

@@ -19,35 +19,33 @@ import errno
 import hashlib
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from queue import Queue
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pyvhdmp import files
 from pyvhdmp.blocks import nonzero_runs
 from pyvhdmp.buffers import PageBuffer
 from pyvhdmp.completion import CompletionPort
-from pyvhdmp.copying import IO_SIZE, QUEUE_DEPTH, CopyResult, Report, new_image
+from pyvhdmp.copying import IO_SIZE, QUEUE_DEPTH, CopyResult, new_image
+from pyvhdmp.course import Course, Report
 from pyvhdmp.disk import Disk, VhdmpDisk, new_image_kind, open_disk
 from pyvhdmp.disk.other_formats import check_raw
 from pyvhdmp.errors import DiskError, InvalidInputError, ShortTransferError
 from pyvhdmp.futures import IoFuture
 from pyvhdmp.logs import logger
+from pyvhdmp.pipeline import check_requests
 from pyvhdmp.replacing import check_target, partial_name, replacing
 from pyvhdmp.vhd import SECTOR_SIZE
 from pyvhdmp.virtual_disk import VirtualDiskType
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
 __all__ = ["ReadableStream", "WritableStream", "copy_from_stream", "copy_to_stream"]
-
-_REPORT_SECONDS: Final = 0.1
 
 
 class ReadableStream(Protocol):
@@ -98,21 +96,21 @@ def copy_from_stream(
             f"a disk has a whole number of sectors of {SECTOR_SIZE} bytes, not {size} bytes", target
         )
     source = _Source(stream, stream_name, size, with_digest=verify)
-    with replacing(target, partial_path, force=force), CompletionPort() as port:
+    with replacing(target, partial_path, force=force), CompletionPort() as port:  # rule 2
         image = new_image(
             target, partial_path, kind, disk_type, size, SECTOR_SIZE, port=port, report=report
         )
         try:
             logger.info("copying %d bytes from %s to %s", size, stream_name, target)
-            course = _Course("copying", size, report)
+            course = Course("copying", size, report)
             with _Thread() as thread:
                 bytes_zero = _fill(image.disk, source, thread, queue_depth, io_size, course)
                 thread.call(source.check_end)
             image.seal()
-            seconds = course.end()
+            seconds = course.end(size)
             if verify:
                 _verify(image.disk, source.digest, target, queue_depth, io_size, report)
-        finally:
+        finally:  # rule 3
             image.disk.close(cancel=True)
         logger.info("copied %d bytes in %.3f s; %d not written", size, seconds, bytes_zero)
         return CopyResult(
@@ -147,7 +145,7 @@ def copy_to_stream(
     with CompletionPort() as port, open_disk(source, read_only=True, port=port) as disk:
         size = disk.size
         logger.info("copying %r to %s", disk, stream_name)
-        course = _Course("copying", size, report)
+        course = Course("copying", size, report)
         try:
             with _Thread() as thread:
                 for block in _read(disk, queue_depth, io_size):
@@ -156,7 +154,7 @@ def copy_to_stream(
                 thread.call(partial(_write_all, stream, None, stream_name, course))
         finally:
             disk.close(cancel=True)
-        seconds = course.end()
+        seconds = course.end(size)
         logger.info("copied %d bytes in %.3f s", size, seconds)
         return CopyResult(
             bytes=size,
@@ -184,12 +182,7 @@ class _Thread:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._calls.put(None)
 
     def call(self, function: Callable[[], None]) -> None:
@@ -259,9 +252,7 @@ class _Source:
         return count
 
 
-def _write_all(
-    stream: WritableStream, block: memoryview | None, name: str, course: _Course
-) -> None:
+def _write_all(stream: WritableStream, block: memoryview | None, name: str, course: Course) -> None:
     """Write a block to a stream; at the end, without one, what the stream has kept back."""
     try:
         if block is None:
@@ -287,9 +278,9 @@ def _fill(
     thread: _Thread,
     queue_depth: int,
     io_size: int,
-    course: _Course,
+    course: Course,
 ) -> int:
-    """Write what the source has to a disk of zeros; return how much of it was zeros."""
+    """Write what the source has to a disk of zeros, by rule 1; return how much of it was zeros."""
     free = _buffers(disk, queue_depth, io_size)
     in_flight: deque[tuple[list[Future[None]], memoryview]] = deque()
     size, bytes_zero = disk.size, 0
@@ -333,10 +324,7 @@ def _read(disk: Disk, queue_depth: int, io_size: int) -> Iterator[memoryview]:
 
 
 def _buffers(disk: Disk, queue_depth: int, io_size: int) -> list[memoryview]:
-    if io_size <= 0 or io_size % disk.sector_size:
-        raise InvalidInputError.because(f"the I/O size {io_size} is no whole number of sectors")
-    if queue_depth <= 0:
-        raise InvalidInputError.because(f"the queue depth must be positive, not {queue_depth}")
+    check_requests(queue_depth, io_size, disk)
     return [memoryview(PageBuffer(io_size)) for _ in range(queue_depth)]
 
 
@@ -348,38 +336,11 @@ def _verify(
     io_size: int,
     report: Report | None,
 ) -> None:
-    course = _Course("verifying", disk.size, report)
+    course = Course("verifying", disk.size, report)
     digest = hashlib.sha256()
     for block in _read(disk, queue_depth, io_size):
         digest.update(block)
         course.advance(len(block))
-    course.end()
+    course.end(course.size)
     if digest.digest() != expected:
         raise DiskError.because("verification failed: it does not read as it was written", target)
-
-
-# -- Progress ---------------------------------------------------------------------------------
-
-
-class _Course:
-    """How far something is, reported about ten times a second."""
-
-    def __init__(self, phase: str, size: int, report: Report | None) -> None:
-        self._phase = phase
-        self._report = report
-        self._began = self._reported = time.perf_counter()
-        self.size = size
-        self.done = 0
-
-    def advance(self, length: int) -> None:
-        """So many bytes more are done."""
-        self.done += length
-        if self._report is not None and time.perf_counter() - self._reported >= _REPORT_SECONDS:
-            self._report(self._phase, self.done, self.size)
-            self._reported = time.perf_counter()
-
-    def end(self) -> float:
-        """All are done. Return how many seconds it has taken."""
-        if self._report is not None:
-            self._report(self._phase, self.done, self.size)
-        return time.perf_counter() - self._began

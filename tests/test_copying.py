@@ -22,11 +22,10 @@ from pyvhdmp import (
 )
 from pyvhdmp._win32 import constants
 from pyvhdmp.copying import compare_images, copy_image
-from pyvhdmp.pipeline import Compare, Copy
 from pyvhdmp.testing import Faults, SimulatedWindows, set_last_error, substituted
 from pyvhdmp.virtual_disk import VirtualDiskFormat, VirtualDiskType
 from tests.support import windows
-from tests.support.files import FilePath
+from tests.support.files import FilePath, make_image
 
 pytestmark = pytest.mark.usefixtures("machine")
 
@@ -35,23 +34,10 @@ SECONDS = 20
 BLOCK = 64 << 10
 
 
-def image(path: FilePath, size: int = 8 * MIB, seed: int = 1) -> bytes:
-    """Write an image with holes, of a size that is no multiple of a block; return it."""
-    chance = random.Random(seed)
-    content = bytearray(size)
-    for start in range(0, size, MIB):
-        if chance.random() < 0.6:
-            piece = chance.randbytes(min(MIB // 2, size - start))
-            content[start : start + len(piece)] = piece
-    content[-512:] = b"\xee" * 512
-    path.write_bytes(content)
-    return bytes(content)
-
-
 @pytest.fixture
 def source(tmp_path: FilePath) -> FilePath:
     path = tmp_path / "in.img"
-    image(path, 8 * MIB + 512)
+    make_image(path, 8 * MIB + 512)
     return path
 
 
@@ -66,7 +52,7 @@ def test_a_raw_image_goes_into_a_fixed_vhd_and_back(
 ) -> None:
     if size > MIB and io_size == 4096:
         size = MIB + 512
-    content = image(tmp_path / "in.img", size)
+    content = make_image(tmp_path / "in.img", size)
     vhd, back = tmp_path / "out.vhd", tmp_path / "back.img"
     copy = partial(copy_image, queue_depth=queue_depth, io_size=io_size)
     there = copy(tmp_path / "in.img", vhd, verify=True)
@@ -138,7 +124,7 @@ def test_a_target_that_somebody_has_open_is_refused_before_the_copy(
     source: FilePath, tmp_path: FilePath
 ) -> None:
     target = tmp_path / "out.img"
-    old = image(target, MIB, seed=2)
+    old = make_image(target, MIB, seed=2)
     reports: list[int] = []
     with open_disk(target, read_only=True), pytest.raises(PermissionError):
         copy_image(source, target, force=True, report=lambda _, done, __: reports.append(done))
@@ -150,7 +136,7 @@ def test_a_read_only_target_is_refused_before_the_copy(
     source: FilePath, tmp_path: FilePath
 ) -> None:
     target = tmp_path / "out.img"
-    old = image(target, MIB, seed=2)
+    old = make_image(target, MIB, seed=2)
     target.chmod(0o444)
     with pytest.raises(PermissionError) as caught:
         copy_image(source, target, force=True)
@@ -214,7 +200,7 @@ def vhdmp(machine: object) -> Iterator[None]:
 def test_a_raw_image_goes_into_a_dynamic_vhdx_and_back(
     tmp_path: FilePath, size: int, name: str
 ) -> None:
-    content = image(tmp_path / "in.img", size)
+    content = make_image(tmp_path / "in.img", size)
     there = copy_image(tmp_path / "in.img", tmp_path / name, verify=True)
     assert there.bytes == size
     with VirtualDisk.open(tmp_path / name, info_only=True) as disk:
@@ -366,7 +352,7 @@ def test_a_vhdx_keeps_the_sector_size_of_its_source(tmp_path: FilePath) -> None:
 @pytest.mark.usefixtures("vhdmp")
 @pytest.mark.parametrize("size", [512, 3 * MIB - 512])
 def test_what_is_too_small_for_a_vhdx_is_said_at_once(tmp_path: FilePath, size: int) -> None:
-    image(tmp_path / "in.img", size)
+    make_image(tmp_path / "in.img", size)
     with pytest.raises(InvalidInputError, match="at least 3145728 bytes") as caught:
         copy_image(tmp_path / "in.img", tmp_path / "out.vhdx")
     assert caught.value.filename == str(tmp_path / "out.vhdx")
@@ -580,73 +566,6 @@ def test_ctrl_c_in_the_middle_cancels_and_leaves_nothing(tmp_path: FilePath) -> 
     assert threading.active_count() < 8
 
 
-def test_a_write_that_is_carried_out_while_it_is_begun_holds_back_no_read(
-    source: FilePath, tmp_path: FilePath
-) -> None:
-    """As Windows does it with writes that make a file longer."""
-    reads = 0
-    waited: list[bool] = []
-    enough = threading.Event()
-    with CompletionPort() as outer:
-        real = outer.windows.kernel32
-
-    def read(file: int, address: int, length: int, null: int, overlapped: int) -> int:
-        nonlocal reads
-        reads += length == BLOCK
-        if reads == 8:
-            enough.set()
-        return real.ReadFile(file, address, length, null, overlapped)
-
-    def write(file: int, address: int, length: int, null: int, overlapped: int) -> int:
-        waited.append(enough.wait(SECONDS))
-        return real.WriteFile(file, address, length, null, overlapped)
-
-    with substituted(kernel32={"ReadFile": read, "WriteFile": write}):
-        copy_image(source, tmp_path / "out.vhd", queue_depth=4, io_size=BLOCK)
-    assert waited
-    assert all(waited)
-    assert compare_images(source, tmp_path / "out.vhd") is None
-
-
-def test_ctrl_c_while_a_write_is_begun_waits_for_it_and_cancels_it(
-    source: FilePath, tmp_path: FilePath
-) -> None:
-    begun, interrupted = threading.Event(), threading.Event()
-    with CompletionPort() as outer:
-        real = outer.windows.kernel32
-
-    def write(file: int, address: int, length: int, null: int, overlapped: int) -> int:
-        begun.set()
-        interrupted.wait(SECONDS)
-        return real.WriteFile(file, address, length, null, overlapped)
-
-    def interrupt(done: int, total: int) -> None:
-        if begun.is_set():
-            threading.Timer(0.2, interrupted.set).start()
-            raise KeyboardInterrupt
-
-    make_fixed_vhd(tmp_path / "out.vhd", 16 * MIB)
-    with (
-        substituted(kernel32={"WriteFile": write}),
-        CompletionPort() as port,
-        open_disk(source, read_only=True, port=port) as disk,
-        open_disk(tmp_path / "out.vhd", port=port) as target,
-    ):
-        with pytest.raises(KeyboardInterrupt):
-            Copy(disk, target, queue_depth=2, io_size=BLOCK).run(interrupt)
-        assert interrupted.is_set()
-        assert port.in_flight == 0
-        assert target.counters.requests <= 2
-        assert disk.counters.requests <= 4
-    assert_writer_ends()
-
-
-def assert_writer_ends() -> None:
-    windows.wait_until(
-        lambda: not any(thread.name == "pyvhdmp-writer" for thread in threading.enumerate())
-    )
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_the_same_seed_gives_the_same_copy_whatever_fails(seed: int) -> None:
     def copy() -> list[str]:
@@ -697,31 +616,3 @@ def test_disks_of_two_sizes_cannot_be_compared(source: FilePath, tmp_path: FileP
         InvalidInputError, match=r"its size is 1048576 bytes, that of .* is 8389120"
     ):
         compare_images(source, tmp_path / "small.vhd")
-
-
-def test_a_pipeline_refuses_what_cannot_work(source: FilePath, tmp_path: FilePath) -> None:
-    make_fixed_vhd(tmp_path / "small.vhd", MIB)
-    with (
-        CompletionPort() as port,
-        open_disk(source, read_only=True, port=port) as disk,
-        open_disk(tmp_path / "small.vhd", port=port) as small,
-    ):
-        with pytest.raises(InvalidInputError, match="do not fit"):
-            Copy(disk, small, queue_depth=1, io_size=4096)
-        with pytest.raises(InvalidInputError, match="I/O size 100"):
-            Compare(disk, disk, queue_depth=1, io_size=100)
-        with (
-            open_disk(source, read_only=True) as elsewhere,
-            pytest.raises(ValueError, match="one completion port"),
-        ):
-            Compare(disk, elsewhere, queue_depth=1, io_size=4096)
-
-
-def test_a_disk_closed_under_a_copy_fails_it(source: FilePath, tmp_path: FilePath) -> None:
-    make_fixed_vhd(tmp_path / "out.vhd", 16 * MIB)
-    with CompletionPort() as port, open_disk(source, read_only=True, port=port) as disk:
-        target = open_disk(tmp_path / "out.vhd", port=port)
-        target.close()
-        with pytest.raises(ValueError, match="closed"):
-            Copy(disk, target, queue_depth=4, io_size=4096).run()
-        assert port.in_flight == 0

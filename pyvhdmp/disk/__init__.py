@@ -1,8 +1,12 @@
 """Disks: sector-addressed concurrent reads, writes, flushes and unmaps.
 
-Read `base` first, then `plan` (how buffers become calls), `request` (a request in
-flight), `vhdmp` and `images` (the kinds), `slices` (parts of them), `opening` (which kind a path
-is) and `other_formats` (and what is none of them).
+Read `base` first: what every disk is. A request of it is of one of three kinds, each in a
+`direction`: `direct` (one call, into the caller's own pages: most are), `request` (parts, made by
+`plan`, and memory to bounce), or `waited` (without any other thread). `held` has buffers ready
+for many of them. Then the kinds of disk: `images` (plain files), with `other_formats` (what is
+none), and `vhdmp`, with `unmap` and `resize`; `slices` (parts of them), `opening` (which kind a
+path is), `new_images` (which kind a new one is) and `reach` (what there is without VHDMP).
+`probe` finds out what a handle takes.
 """
 
 from __future__ import annotations
@@ -10,15 +14,9 @@ from __future__ import annotations
 from pyvhdmp.disk.base import Disk, UnmapBehavior
 from pyvhdmp.disk.held import HeldBuffers
 from pyvhdmp.disk.images import FixedVhdDisk, NewImage, RawDisk, make_fixed_vhd
-from pyvhdmp.disk.opening import (
-    Backend,
-    is_vhdmp_out_of_reach,
-    make_virtual_image,
-    new_image_kind,
-    open_disk,
-    open_virtual_disk,
-    wanting_vhdmp,
-)
+from pyvhdmp.disk.new_images import make_virtual_image, new_image_kind
+from pyvhdmp.disk.opening import Backend, open_disk
+from pyvhdmp.disk.reach import is_vhdmp_out_of_reach, open_virtual_disk, wanting_vhdmp
 from pyvhdmp.disk.slices import Slice as Slice
 from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk
 

@@ -17,8 +17,8 @@ Rules, numbered as users are promised them:
 11. On a read-only disk writes and unmaps raise before any system call.
 12. Any number of threads may use one disk.
 
-1 to 6 are kept here, in `plan` and in `request`, 7 to 10 in `overlapped`,
-`completion` and `futures`.
+1 to 6 are kept here, in `plan`, `direct`, `request` and `waited`, 7 to 10 in `overlapped`,
+`completion` and `futures`, and 11 here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import mmap
 import operator
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from pyvhdmp._win32 import constants
@@ -44,13 +44,12 @@ from pyvhdmp.disk.request import Request
 from pyvhdmp.disk.resize import ResizeWaiter, ResizeWatch
 from pyvhdmp.disk.waited import transfer_and_wait
 from pyvhdmp.errors import IllegalBlockError, InvalidInputError, ReadOnlyError
-from pyvhdmp.futures import IoFuture
+from pyvhdmp.futures import IoFuture, finished
 from pyvhdmp.logs import logger
 from pyvhdmp.overlapped import OverlappedFile
 from pyvhdmp.transfers import pin_buffers
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from pyvhdmp.buffers import Buffer
@@ -123,12 +122,7 @@ class Disk:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # -- What the disk is -----------------------------------------------------
@@ -263,7 +257,7 @@ class Disk:
         if self._read_only:
             if self.closed:
                 raise ValueError("I/O operation on a closed file")
-            return _done()
+            return finished()
         return self._file.flush()
 
     def unmap(self, sector: int, count: int) -> Future[None]:
@@ -280,7 +274,7 @@ class Disk:
         if self.closed:
             raise ValueError("I/O operation on a closed file")
         if not count:
-            return _done()
+            return finished()
         return self._unmap(sector, count)
 
     def wait_resize(self, sector_count: int) -> Future[int]:
@@ -326,6 +320,7 @@ class Disk:
     # -- Inside ---------------------------------------------------------------
 
     def _check_writable(self) -> None:
+        """Raise on a read-only disk: rule 11."""
         if self._read_only:
             raise ReadOnlyError.because("the disk was opened read-only", self._path)
 
@@ -358,7 +353,7 @@ class Disk:
     def _unmap(self, sector: int, count: int) -> Future[None]:
         """Unmap a range that is inside the disk, and not empty."""
         if self._unmap_behavior is not UnmapBehavior.ZEROES:
-            return _done()
+            return finished()
         start, end = sector * self._sector_size, (sector + count) * self._sector_size
         control = self._file.device_io_control(
             constants.FSCTL_SET_ZERO_DATA, FILE_ZERO_DATA_STRUCT.pack(start, end)
@@ -449,7 +444,7 @@ class Disk:
         request.run()
 
     def _start_of(self, length: int, sector: int) -> int:
-        """Return the byte at which a request begins, if it is one of whole sectors inside."""
+        """Return the byte at which a request begins, if it is right: rules 1 and 2."""
         start = self._check_range(sector, length)
         if length % self._sector_size:
             raise InvalidInputError.because(
@@ -464,26 +459,15 @@ def _as_list(buffers: Sequence[Buffer]) -> list[Buffer]:
     return list(buffers)
 
 
-def _done() -> Future[None]:
-    done: IoFuture[None] = IoFuture()
-    done.resolve(None)
-    return done
-
-
 def _without_result(control: Future[int]) -> Future[None]:
     """Return a future of None that ends as `control` does."""
 
     def cancel() -> None:
         control.cancel()
 
-    def finish(_: Future[int]) -> None:
-        if control.cancelled():
-            future.fail(CancelledError())
-        elif (error := control.exception()) is not None:
-            future.fail(error)
-        else:
-            future.resolve(None)
+    def outcome() -> None:
+        control.result()
 
     future: IoFuture[None] = IoFuture(cancel)
-    control.add_done_callback(finish)
+    control.add_done_callback(lambda _: future.resolve_with(outcome))
     return future

@@ -15,7 +15,7 @@ from operator import or_
 from typing import Final, TypeAlias, TypeVar
 
 from pyvhdmp._win32.memory import Pins
-from pyvhdmp.buffers import PAGE_SIZE, PooledBlock
+from pyvhdmp.buffers import PAGE_SIZE, Block, PooledBlock
 from pyvhdmp.disk.direction import Direction
 from pyvhdmp.disk.plan import MAX_PART
 from pyvhdmp.overlapped import OverlappedFile
@@ -37,7 +37,8 @@ in memory, and can cancel, one by one."""
 def direct_memory(pins: Pins, *, scatter: bool) -> int | list[int] | None:
     """Return the memory of a request if it is whole pages, and one call can take them.
 
-    That is its address where it is contiguous, and else, with `scatter`, that of each page.
+    That is its address where it is contiguous, see rule 3, and else, with `scatter`, that of
+    each page. None is for a `Request`.
     """
     addresses, length = pins.addresses, pins.length
     if len(addresses) == 1 and 0 < length <= _MAX_CONTIGUOUS:
@@ -75,7 +76,7 @@ class DirectTransfer(Transfer[T]):
         offset: int,
         result: Callable[[], T] | None,
     ) -> None:
-        # Not super().__init__(), which takes a step for each of three classes.
+        # Not super().__init__(), which takes a step for each of three classes: rule 2.
         self.file: OverlappedFile = direction.file
         self._pins = pins
         self._direction = direction

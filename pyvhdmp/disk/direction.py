@@ -69,7 +69,7 @@ class Direction:
         return kernel32.WriteFileGather if self.is_write else kernel32.ReadFileScatter
 
     def count_waited_for(self, transferred: int, bounced: int) -> None:
-        """A request is over that its own thread has waited for."""
+        """A request is over that its own thread has waited for: see rule 3."""
         with self._lock:
             self.waited_for += 1
             self.waited_for_transferred += transferred

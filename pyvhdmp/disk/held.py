@@ -25,7 +25,6 @@ from pyvhdmp.slots import pack_segments
 from pyvhdmp.transfers import pin_buffers
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from pyvhdmp.buffers import Buffer
@@ -46,6 +45,7 @@ class SharedPins(Pins):
         self._lock = threading.RLock()  # a finalizer may come back in
         self._users: dict[object, None] = {}
         self.closed: bool = False
+        # All that a request will ask: rule 2.
         read_only = (index for index, view in enumerate(self._views) if view.readonly)
         self._first_read_only = next(read_only, None)
         self.contiguous: Memory | None = direct_memory(self, scatter=False)
@@ -76,7 +76,7 @@ class SharedPins(Pins):
             self._let_go_if_idle()
 
     def close(self) -> None:
-        """No more requests: the last one lets the buffers go, or this, if there is none."""
+        """No more requests: the last one lets the buffers go, or this, if there is none: rule 1."""
         self.closed = True
         self._let_go_if_idle()
 
@@ -112,12 +112,7 @@ class HeldBuffers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __del__(self) -> None:

@@ -212,7 +212,7 @@ class NewImage:
             raise
 
     def seal(self) -> None:
-        """Write what makes the image whole, and return when all of it is on stable storage.
+        """Write what makes the image whole, see rule 3, and return when it is on stable storage.
 
         Everything written to `disk` must be finished.
         """
@@ -289,7 +289,7 @@ def _open(
             _make_sparse(file)
         if size is not None:
             files.set_file_size(windows, file.handle, size, path)
-        if _probe_unbuffered(file):
+        if _probe_unbuffered(file):  # rule 1
             return file, True
         logger.info("%s takes no unbuffered pages: opened through the cache, page by page", path)
         file.close()

@@ -42,7 +42,7 @@ class Part(NamedTuple):
 
     @property
     def is_paged(self) -> bool:
-        """Whether its pages lie apart, so that a call takes a list of them."""
+        """Whether its pages lie apart, so that a call takes a list of them: see rule 4."""
         return self.is_direct and len(self.runs) > 1
 
     def copy_to(self, target: int) -> None:
@@ -76,7 +76,7 @@ def plan(buffers: Iterable[Run], sector_size: int, *, scatter: bool = True) -> I
     kind = False
     for is_direct, address, remaining in _pieces(buffers, sector_size):
         while remaining:
-            if runs and (
+            if runs and (  # rules 3 and 4
                 is_direct != kind
                 or length == MAX_PART
                 or (is_direct and not scatter and address != sum(runs[-1]))
@@ -95,7 +95,7 @@ def plan(buffers: Iterable[Run], sector_size: int, *, scatter: bool = True) -> I
 
 
 def _pieces(buffers: Iterable[Run], sector_size: int) -> Iterator[tuple[bool, int, int]]:
-    """Yield (is direct, address, length): a head, whole pages, a tail of each buffer."""
+    """Yield (is direct, address, length): a head, whole pages, a tail of each buffer. Rule 1."""
     position = 0
     for address, length in buffers:
         head = -address % PAGE_SIZE

@@ -8,6 +8,7 @@ from typing import Final
 
 from pyvhdmp._win32 import constants
 from pyvhdmp.buffers import PAGE_SIZE, PageBuffer
+from pyvhdmp.errors import code_of
 from pyvhdmp.overlapped import OverlappedFile
 
 __all__ = ["is_supported", "takes_pages"]
@@ -26,7 +27,7 @@ def is_supported(attempt: Callable[[], Future[int]]) -> bool:
     try:
         attempt().result()
     except OSError as error:
-        return getattr(error, "winerror", None) not in _UNSUPPORTED
+        return code_of(error) not in _UNSUPPORTED
     return True
 
 

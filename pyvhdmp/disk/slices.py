@@ -76,9 +76,9 @@ class Slice(Disk):
         return self._beneath.unmap_behavior
 
     def _check_range(self, sector: int, length: int) -> int:
-        """Return where `sector` begins in the file: all that a slice changes of a request."""
+        """Return where `sector` begins in the file: all a slice changes of a request: rule 1."""
         start = super()._check_range(sector, length)
-        if self._reaches_past_end(start + length):
+        if self._reaches_past_end(start + length):  # rule 3
             disk = self._disk()
             raise IllegalBlockError.because(
                 f"the range of {length // self._sector_size} sectors from sector {sector} of "
@@ -175,7 +175,10 @@ class _Loan(OverlappedFile):
         return self._closing or self._beneath.closed
 
     def enter(self, work: Work) -> None:
-        """Take on a piece of work, here and beneath. Raises `ValueError` if either is closed."""
+        """Take on a piece of work, here and beneath, by rule 2.
+
+        Raises `ValueError` if either is closed.
+        """
         super().enter(work)
         try:
             self._beneath.enter(work)

@@ -38,7 +38,7 @@ class _Unmap:
         self.cancel_wanted = False
 
     def cancel(self) -> None:
-        """Send no further command."""
+        """Send no further command: rule 3."""
         self.cancel_wanted = True
 
 
@@ -76,7 +76,7 @@ class UnmapQueue:
 
     def _begin(self) -> None:
         with self._lock:
-            if self._running is not None or not self._waiting:
+            if self._running is not None or not self._waiting:  # rule 1
                 return
             request = self._running = self._waiting.popleft()
             request.is_begun = True

@@ -17,7 +17,6 @@ Rules:
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import uuid
@@ -33,6 +32,7 @@ from pyvhdmp.disk.base import Disk, UnmapBehavior
 from pyvhdmp.disk.probe import takes_pages
 from pyvhdmp.disk.resize import ResizeWatch
 from pyvhdmp.disk.unmap import UnmapQueue
+from pyvhdmp.errors import code_of
 from pyvhdmp.logs import logger
 from pyvhdmp.overlapped import OverlappedFile
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskType
@@ -42,7 +42,7 @@ from pyvhdmp.virtual_disk.scsi import UnmapLimits, unmap_limits
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["NewVirtualImage", "VhdmpDisk", "check_vhdmp"]
+__all__ = ["NewVirtualImage", "VhdmpDisk"]
 
 _NO_SCSI: Final = (
     constants.ERROR_INVALID_FUNCTION,
@@ -118,11 +118,7 @@ class VhdmpDisk(Disk):
     ) -> VirtualDisk:
         """Return a virtual disk, attached raw: the part of `open` that wants VHDMP and rights."""
         disk = VirtualDisk.open(path, read_only=read_only, cached_io=cached_io)
-        try:
-            disk.attach_raw(read_only=read_only)
-        except BaseException:
-            disk.close()
-            raise
+        _attach_raw(disk, read_only=read_only)
         return disk
 
     @classmethod
@@ -138,7 +134,7 @@ class VhdmpDisk(Disk):
             read_only, info = read_only or disk.is_read_only, disk.info
             # In one step, which no Ctrl+C interrupts.
             owners.extend(map(partial(OverlappedFile, port=port), [disk.handle]))
-            disk.release()
+            disk.release()  # rule 2
         except BaseException:
             if disk.closed:
                 for file in owners:
@@ -197,7 +193,7 @@ class VhdmpDisk(Disk):
                 try:
                     self._unmap_limits = unmap_limits(windows, handle, self._path)
                 except OSError as error:
-                    if getattr(error, "winerror", None) not in _NO_SCSI:
+                    if code_of(error) not in _NO_SCSI:
                         raise
                 self._unmap_asked = True
             return self._unmap_limits
@@ -206,7 +202,7 @@ class VhdmpDisk(Disk):
         self._count_sectors()
 
     def _count_sectors(self) -> int:
-        """Ask for the number of sectors. A closed disk keeps the last one."""
+        """Ask for the number of sectors: rule 3. A closed disk keeps the last one."""
         question = _Question()
         try:
             try:
@@ -248,11 +244,7 @@ class NewVirtualImage:
         else:
             new = VirtualDisk.create_dynamic(path, size, sector_size=sector_size)
         try:
-            try:
-                new.attach_raw()
-            except BaseException:
-                new.close()
-                raise
+            _attach_raw(new, read_only=False)
             self.disk: Disk = VhdmpDisk.take_over(new, read_only=False, port=port)
         except BaseException:
             files.discard_file(windows, path)
@@ -263,17 +255,17 @@ class NewVirtualImage:
         self.disk.sync_cache().result()
 
 
-def check_vhdmp(missing: str) -> None:
-    """Raise if there is no VHDMP, by opening a disk that is not there.
-
-    So a bad parameter can mean that nothing is understood, or, of later calls, only itself.
-    """
-    with contextlib.suppress(FileNotFoundError):
-        VirtualDisk.open(missing).close()
+def _attach_raw(disk: VirtualDisk, *, read_only: bool) -> None:
+    """Attach a disk raw. Whatever is raised, it is closed."""
+    try:
+        disk.attach_raw(read_only=read_only)
+    except BaseException:
+        disk.close()
+        raise
 
 
 class _Question:
-    """A question to the driver, while which the handle stays open."""
+    """A question to the driver, while which the handle stays open: rule 5."""
 
     is_idle: Final = False
 

@@ -36,12 +36,12 @@ let go while the kernel had it, a handle closed with I/O in flight or never, a l
 bits. For less than a whole Windows there are `substituted`, for single functions, and
 `simulated_virtdisk`, a simulated virtdisk.dll over the real kernel32.
 
-To read on: `simulated` (what tests use), `entry` (the way in), `kernel32`, `ntdll`,
-`virtdisk` with `hosts` and `real_host` (the functions, and where their images lie),
+To read on: `simulated` (what tests use), `entry` (the way in), `kernel32`, `ntdll`, `advapi32`,
+`virtdisk` with `volume_host` and `real_host` (the functions, and where their images lie),
 `io_manager` (a request from call to packet), `long_operations` (those of virtual disks),
 `devices`, `volume` and `store` (where bytes go), `kernel` (handles), `scheduler` and
-`clock` (whose turn it is), `memory` (the caller's), `draws` (chance), `convention` (the
-C side).
+`clock` (whose turn it is), `memory` (the caller's), `draws` (chance), `statuses` (codes),
+`substitutes` (single functions), `convention` (the C side).
 """
 
 from __future__ import annotations

@@ -43,26 +43,22 @@ _LONG: Final = frozenset(
         "ForkVirtualDisk",
     }
 )
-_ON_THE_VOLUME: Final = _TRANSFERS | {
-    "CompactVirtualDisk",
-    "MergeVirtualDisk",
-    "ExpandVirtualDisk",
-    "ResizeVirtualDisk",
-    "MirrorVirtualDisk",
-    "ForkVirtualDisk",
-    "RawSCSIVirtualDisk",
-    "TakeSnapshotVhdSet",
-    "ApplySnapshotVhdSet",
-    "DeleteSnapshotVhdSet",
-    "CreateFileW",
-    "DeleteFileW",
-    "MoveFileExW",
-    "SetFileInformationByHandle",
-    "NtFlushBuffersFileEx",
-    "OpenVirtualDisk",
-    "CreateVirtualDisk",
-}
-
+_ON_THE_VOLUME: Final = (
+    _TRANSFERS
+    | (_LONG - {"AttachVirtualDisk"})
+    | {
+        "RawSCSIVirtualDisk",
+        "TakeSnapshotVhdSet",
+        "ApplySnapshotVhdSet",
+        "DeleteSnapshotVhdSet",
+        "CreateFileW",
+        "DeleteFileW",
+        "MoveFileExW",
+        "SetFileInformationByHandle",
+        "NtFlushBuffersFileEx",
+        "OpenVirtualDisk",
+    }
+)
 
 _BLOCKING: Final = {"RawSCSIVirtualDisk"}
 """Functions that the package has a pool of threads for: a call there takes a turn, as a flush."""

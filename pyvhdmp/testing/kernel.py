@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
 from pyvhdmp._win32 import constants
 from pyvhdmp.testing.draws import Draws
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["CallFailed", "Device", "Event", "FileObject", "Kernel", "Search"]
 
 _FIRST_HANDLE: Final = 0x100
+
+T = TypeVar("T")
 
 
 class CallFailed(Exception):
@@ -218,31 +220,19 @@ class Kernel(Scheduler):
 
     def event(self, handle: int, function: str) -> Event:
         """Return the event that a handle stands for."""
-        target = self._found(handle, function)
-        if not isinstance(target, Event):
-            raise CallFailed(constants.ERROR_INVALID_HANDLE)
-        return target
+        return self._found_as(Event, handle, function)
 
     def search(self, handle: int, function: str) -> Search:
         """Return the walk through a folder that a handle stands for."""
-        target = self._found(handle, function)
-        if not isinstance(target, Search):
-            raise CallFailed(constants.ERROR_INVALID_HANDLE)
-        return target
+        return self._found_as(Search, handle, function)
 
     def file(self, handle: int, function: str) -> FileObject:
         """Return the open file that a handle stands for."""
-        target = self._found(handle, function)
-        if not isinstance(target, FileObject):
-            raise CallFailed(constants.ERROR_INVALID_HANDLE)
-        return target
+        return self._found_as(FileObject, handle, function)
 
     def port(self, handle: int, function: str) -> Port:
         """Return the port that a handle stands for."""
-        target = self._found(handle, function)
-        if not isinstance(target, Port):
-            raise CallFailed(constants.ERROR_INVALID_HANDLE)
-        return target
+        return self._found_as(Port, handle, function)
 
     def close(self, handle: int) -> None:
         """Close a handle."""
@@ -254,6 +244,12 @@ class Kernel(Scheduler):
             target.device.close()
         del self._objects[handle]
         self.changed()
+
+    def _found_as(self, kind: type[T], handle: int, function: str) -> T:
+        target = self._found(handle, function)
+        if not isinstance(target, kind):
+            raise CallFailed(constants.ERROR_INVALID_HANDLE)
+        return target
 
     def _found(self, handle: int, function: str) -> Target:
         target = self._objects.get(handle)

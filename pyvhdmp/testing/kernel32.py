@@ -288,9 +288,7 @@ class SimulatedKernel32:
         """Wait for packets, and take as many as there is room for."""
         kernel = self._kernel
         target = kernel.port(port, "GetQueuedCompletionStatusEx")
-        expires = None
-        if milliseconds != constants.INFINITE:
-            expires = kernel.clock.now + milliseconds * 1_000_000
+        expires = self._end_of_wait(milliseconds)
         if not kernel.wait_for_packets(target, expires):
             closed = target.is_closed
             raise CallFailed(constants.ERROR_ABANDONED_WAIT_0 if closed else constants.WAIT_TIMEOUT)
@@ -398,14 +396,18 @@ class SimulatedKernel32:
         """Wait for an event."""
         kernel = self._kernel
         event = kernel.event(object, "WaitForSingleObject")
-        expires = None
-        if milliseconds != constants.INFINITE:
-            expires = kernel.clock.now + milliseconds * 1_000_000
+        expires = self._end_of_wait(milliseconds)
         if self._wait(event, expires):
             return constants.WAIT_OBJECT_0
         if not milliseconds:
             kernel.pass_a_moment()
         return constants.WAIT_TIMEOUT
+
+    def _end_of_wait(self, milliseconds: int) -> int | None:
+        """Return when a wait that begins now ends, None if it never does."""
+        if milliseconds == constants.INFINITE:
+            return None
+        return self._kernel.clock.now + milliseconds * 1_000_000
 
     def _wait(self, event: Event, expires: int | None) -> bool:
         came = self._kernel.wait_until(lambda: event.is_set, event.name, expires)

@@ -36,7 +36,6 @@ from pyvhdmp.testing.advapi32 import SimulatedAdvapi32
 from pyvhdmp.testing.devices import PipeEnd
 from pyvhdmp.testing.draws import NO_FAULTS, Draws, Faults
 from pyvhdmp.testing.entry import SimulatedDll, SwitchBoard
-from pyvhdmp.testing.hosts import VolumeHost
 from pyvhdmp.testing.io_manager import Action, IoManager, StorageDevice
 from pyvhdmp.testing.kernel import CallFailed, FileObject, Kernel
 from pyvhdmp.testing.kernel32 import SimulatedKernel32
@@ -44,6 +43,7 @@ from pyvhdmp.testing.memory import copy_in
 from pyvhdmp.testing.ntdll import SimulatedNtdll
 from pyvhdmp.testing.virtdisk import SimulatedVirtdisk
 from pyvhdmp.testing.volume import Volume, full_path
+from pyvhdmp.testing.volume_host import VolumeHost
 
 if TYPE_CHECKING:
     from types import TracebackType

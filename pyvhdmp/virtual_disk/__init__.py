@@ -1,9 +1,9 @@
 """Virtual disk files through Windows' own VHDMP driver, by way of virtdisk.dll.
 
 Read top down: `disk` names the modules that make up `VirtualDisk`, a subject each, over
-`handle`; then `operation` (what takes long), `metadata`, `changes`, `scsi` and `machine`,
-`questions` (what Windows tells), `formats` (what can be checked before it is asked). Windows'
-own flags, for the arguments called `flags`, can be imported from here.
+`handle`; then `operation` (what takes long), `metadata`, `changes`, `scsi`, `machine` and
+`security`, `questions` (what Windows tells), `formats` (what can be checked before it is asked).
+Windows' own flags, for the arguments called `flags`, can be imported from here.
 """
 
 from pyvhdmp._win32.virtdisk_enums import (

@@ -1,8 +1,15 @@
-"""What Windows tells about an open virtual disk: each access asks it."""
+"""The questions that an open virtual disk answers.
+
+Rules:
+
+1. Each access asks Windows. Nothing is remembered.
+2. A chain of parents is what files say, and they may have been made to do harm: one that leads
+   back to itself, or goes on for ever, ends in an error.
+3. A parent that is missing is told of, and hides nothing of what is there.
+"""
 
 from __future__ import annotations
 
-import ntpath
 import uuid
 from typing import Final
 
@@ -10,7 +17,7 @@ from pyvhdmp import files
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_structures as structures
 from pyvhdmp._win32.virtdisk_enums import GET_VIRTUAL_DISK_INFO_VERSION as QUESTION
-from pyvhdmp.errors import DiskError, windows_error
+from pyvhdmp.errors import DiskError, code_of, windows_error
 from pyvhdmp.virtual_disk import questions
 from pyvhdmp.virtual_disk.metadata import Metadata
 from pyvhdmp.virtual_disk.opening import Opening
@@ -62,15 +69,16 @@ class Asking(Opening):
         a parent as `open` does; `DiskError` for a chain that leads back to itself, or has more
         than 1000 disks.
         """
-        chain, seen = [self.info], {self._key(self._path)}
+        chain, seen = [self.info], {files.path_key(self._windows, self._path)}
         while (parent := chain[-1].parent_path) is not None:
-            if self._key(parent) in seen or len(chain) == MAX_CHAIN:
+            key = files.path_key(self._windows, parent)
+            if key in seen or len(chain) == MAX_CHAIN:  # rule 2
                 raise DiskError.because(
                     f"a chain of parents that has no end: after {len(chain)} disks it goes on "
                     f"with {parent}",
                     self._path,
                 )
-            seen.add(self._key(parent))
+            seen.add(key)
             chain.append(self._described(parent))
         return tuple(chain)
 
@@ -151,17 +159,14 @@ class Asking(Opening):
         with self._lock:
             return questions.ask(self._windows, self.handle, self._path, question)
 
-    def _key(self, path: str) -> str:
-        return ntpath.normcase(files.full_path(self._windows, path))
-
     @classmethod
     def _described(cls, path: str) -> VirtualDiskInfo:
-        """Return what a disk is, its own parent found or not."""
+        """Return what a disk is, its own parent found or not: rule 3."""
         try:
             with cls.open(path, info_only=True) as disk:
                 return disk.info
         except OSError as error:
-            if getattr(error, "winerror", None) != constants.ERROR_VHD_PARENT_VHD_NOT_FOUND:
+            if code_of(error) != constants.ERROR_VHD_PARENT_VHD_NOT_FOUND:
                 raise
         with cls.open(path, info_only=True, no_parents=True) as disk:
             return disk.info

@@ -1,6 +1,10 @@
 """Attaching virtual disks, raw or as drives of this machine.
 
-An attachment without a permanent lifetime ends with the last handle of its disk.
+Rules:
+
+1. An attachment without a permanent lifetime ends with the last handle of its disk.
+2. What was opened read-only is attached so, whatever is asked for.
+3. Who is not told the device of a disk has none attached: `attach` takes back what it did.
 """
 
 from __future__ import annotations
@@ -10,14 +14,14 @@ import os
 from typing import Final
 
 from pyvhdmp import files
-from pyvhdmp._win32 import constants, current
+from pyvhdmp._win32 import current
 from pyvhdmp._win32 import virtdisk_enums as enums
 from pyvhdmp._win32 import virtdisk_structures as structures
 from pyvhdmp._win32.memory import address_of, wide_text
 from pyvhdmp._win32.virtdisk_structures import ULONG_CELL
 from pyvhdmp.buffers import PAGE_SIZE, Block
 from pyvhdmp.checks import whole_number
-from pyvhdmp.errors import InvalidInputError, windows_error
+from pyvhdmp.errors import InvalidInputError, check_code
 from pyvhdmp.logs import logger
 from pyvhdmp.virtual_disk import machine, questions
 from pyvhdmp.virtual_disk.asking import Asking
@@ -54,8 +58,7 @@ class Attaching(Asking):
 
         with self._lock:
             block, code = questions.grown(call, PAGE_SIZE)
-        if code != constants.ERROR_SUCCESS:
-            raise windows_error(code, "GetVirtualDiskPhysicalPath", self._path)
+        check_code(code, "GetVirtualDiskPhysicalPath", self._path)
         return wide_text(block.memory[:])
 
     def attach_raw(self, *, read_only: bool = False) -> None:
@@ -101,7 +104,7 @@ class Attaching(Asking):
         self._attach(flags, read_only, restrict_to, sddl)
         try:
             return self.physical_path
-        except BaseException:  # whoever gets no device cannot know that there is one
+        except BaseException:  # rule 3
             with contextlib.suppress(OSError):
                 self.detach()
             raise
@@ -134,14 +137,13 @@ class Attaching(Asking):
             parameters.Version2.RestrictedOffset = offset
             parameters.Version2.RestrictedLength = length
             flags |= enums.ATTACH_VIRTUAL_DISK_FLAG.RESTRICTED_RANGE
-        if read_only or self._read_only:
+        if read_only or self._read_only:  # rule 2
             flags |= enums.ATTACH_VIRTUAL_DISK_FLAG.READ_ONLY
         with security_descriptor(self._windows, sddl) as descriptor, self._lock:
             code = self._windows.virtdisk.AttachVirtualDisk(
                 self.handle, descriptor, flags, 0, address_of(parameters), 0
             )
-            if code != constants.ERROR_SUCCESS:
-                raise windows_error(code, "AttachVirtualDisk", self._path)
+            check_code(code, "AttachVirtualDisk", self._path)
             self._attached = True
         raw = " raw" if flags & enums.ATTACH_VIRTUAL_DISK_FLAG.NO_LOCAL_HOST else ""
         mode = ", read-only" if flags & enums.ATTACH_VIRTUAL_DISK_FLAG.READ_ONLY else ""
@@ -156,8 +158,7 @@ class Attaching(Asking):
             code = self._windows.virtdisk.DetachVirtualDisk(
                 self.handle, enums.DETACH_VIRTUAL_DISK_FLAG.NONE, 0
             )
-            if code != constants.ERROR_SUCCESS:
-                raise windows_error(code, "DetachVirtualDisk", self._path)
+            check_code(code, "DetachVirtualDisk", self._path)
             self._attached = False
         logger.info("detached %s", self._path)
 

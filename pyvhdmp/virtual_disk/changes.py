@@ -11,7 +11,7 @@ from pyvhdmp._win32 import constants
 from pyvhdmp._win32.memory import address_of
 from pyvhdmp._win32.virtdisk_structures import ULONG64_CELL, ULONG_CELL
 from pyvhdmp.buffers import PAGE_SIZE, Block
-from pyvhdmp.errors import windows_error
+from pyvhdmp.errors import check_code, windows_error
 from pyvhdmp.virtual_disk.questions import implausible
 
 __all__ = ["ChangeTracking", "ChangedRange", "changed_ranges"]
@@ -56,8 +56,7 @@ def changed_ranges(
         block = Block(_MEMORY)
         count, processed = ULONG_CELL(room), ULONG64_CELL()
         code = query(start, end - start, block.address, address_of(count), address_of(processed))
-        if code != constants.ERROR_SUCCESS:
-            raise windows_error(code, "QueryChangesVirtualDisk", path)
+        check_code(code, "QueryChangesVirtualDisk", path)
         if count.Value > room:
             answer = f"{count.Value} ranges where there is room for {room}"
             raise implausible("QueryChangesVirtualDisk", answer, path)

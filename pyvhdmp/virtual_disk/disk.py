@@ -1,8 +1,8 @@
 """VirtualDisk: one open virtual disk file, and everything Windows does with it but its I/O.
 
-What can be done with it is in a module for each subject, each with the rules that it keeps:
-`opening`, `asking`, `attaching`, `settings`, `maintenance`, `tracking`, `snapshots`, over the
-`handle` that all of them use.
+What can be done with it is in a module for each subject: `opening`, `asking`, `attaching`,
+`settings`, `maintenance`, `tracking`, `snapshots`, over the `handle` that all of them use, and
+whose rules all of them keep.
 """
 
 from __future__ import annotations

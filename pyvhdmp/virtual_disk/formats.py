@@ -37,6 +37,7 @@ __all__ = [
     "set_block_size",
     "set_sizes",
     "storage_type",
+    "suffix_of",
 ]
 
 MAX_ULONG: Final = (1 << 32) - 1
@@ -121,9 +122,14 @@ def guid(value: uuid.UUID, name: str) -> GUID:
     return GUID.of(identity(value, name))
 
 
+def suffix_of(path: str) -> str:
+    """Return what a name ends with, in lower case: ".vhdx", or nothing."""
+    return ntpath.splitext(path)[1].lower()
+
+
 def format_of(path: str) -> VirtualDiskFormat | None:
     """Return the format that a name stands for, None for one that says nothing."""
-    return _SUFFIXES.get(ntpath.splitext(path)[1].lower())
+    return _SUFFIXES.get(suffix_of(path))
 
 
 def absolute(windows: Windows, path: str) -> str:

@@ -21,7 +21,6 @@ from pyvhdmp.logs import logger
 from pyvhdmp.virtual_disk.operation import Operation
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
 __all__ = ["DiskHandle"]
@@ -61,12 +60,7 @@ class DiskHandle:
             raise ValueError("operation on a closed virtual disk")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __del__(self) -> None:
@@ -140,7 +134,7 @@ class DiskHandle:
 
 
 def _wait_for_all(operations: list[Operation[None]]) -> KeyboardInterrupt | None:
-    """Wait until all are over. Ctrl+C cancels them, each time, and is returned."""
+    """Wait until all are over: rules 2 and 3. Ctrl+C cancels them, each time, and is returned."""
     interrupted = None
     while running := [operation for operation in operations if not operation.is_over]:
         try:

@@ -20,7 +20,7 @@ from pyvhdmp._win32.virtdisk_structures import (
     ULONG_CELL,
 )
 from pyvhdmp.buffers import PAGE_SIZE, Block
-from pyvhdmp.errors import last_error, windows_error
+from pyvhdmp.errors import check_code, last_error
 from pyvhdmp.virtual_disk.formats import FORMATS, VirtualDiskFormat
 from pyvhdmp.virtual_disk.questions import grown, implausible
 
@@ -58,8 +58,7 @@ def attached_disks(windows: Windows) -> tuple[str, ...]:
         return code, cell.Value
 
     block, code = grown(call, PAGE_SIZE)
-    if code != constants.ERROR_SUCCESS:
-        raise windows_error(code, "GetAllAttachedVirtualDiskPhysicalPaths")
+    check_code(code, "GetAllAttachedVirtualDiskPhysicalPaths")
     return wide_texts(bytes(block.memory))
 
 
@@ -99,8 +98,7 @@ def _ask(windows: Windows, handle: int, flags: int, path: str) -> tuple[StorageD
         return code, used.Value
 
     block, code = grown(call, PAGE_SIZE)
-    if code != constants.ERROR_SUCCESS:
-        raise windows_error(code, "GetStorageDependencyInformation", path)
+    check_code(code, "GetStorageDependencyInformation", path)
     header = STORAGE_DEPENDENCY_INFO.from_buffer_copy(block.memory)
     if header.NumberEntries > (block.size - _ENTRIES_AT) // DEPENDENCY_SIZE:
         raise implausible(

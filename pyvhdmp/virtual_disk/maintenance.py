@@ -1,6 +1,9 @@
 """What takes long: the methods that return an `Operation`.
 
-The handle stays open until the operation is over, and its parameters are kept as long.
+Rules:
+
+1. The handle stays open until the operation is over, and its parameters are kept as long.
+2. A mirror and a fork have an end of their own each, a call that is made when they are ready.
 """
 
 from __future__ import annotations
@@ -10,13 +13,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyvhdmp import files
-from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_enums as enums
 from pyvhdmp._win32 import virtdisk_structures as structures
 from pyvhdmp._win32.memory import address_of
 from pyvhdmp._win32.virtdisk_structures import HANDLE_CELL
 from pyvhdmp.checks import whole_number
-from pyvhdmp.errors import InvalidInputError, windows_error
+from pyvhdmp.errors import InvalidInputError, check_code
 from pyvhdmp.virtual_disk import formats
 from pyvhdmp.virtual_disk.asking import Asking
 from pyvhdmp.virtual_disk.formats import MAX_ULONG, absolute, check_flags
@@ -151,8 +153,7 @@ class Maintenance(Asking):
         """
         with self._lock:
             code = self._windows.virtdisk.BreakMirrorVirtualDisk(self.handle)
-        if code != constants.ERROR_SUCCESS:
-            raise windows_error(code, "BreakMirrorVirtualDisk", self._path)
+        check_code(code, "BreakMirrorVirtualDisk", self._path)
 
     def fork(self, path: str | os.PathLike[str], *, existing: bool = False) -> Operation[None]:
         """Copy the disk to `path`, which `complete_fork` then has keep what the disk is by then.
@@ -180,11 +181,10 @@ class Maintenance(Asking):
         """
         with self._lock:
             code = self._windows.virtdisk.CompleteForkVirtualDisk(self.handle)
-        if code != constants.ERROR_SUCCESS:
-            raise windows_error(code, "CompleteForkVirtualDisk", self._path)
+        check_code(code, "CompleteForkVirtualDisk", self._path)
 
     def _begin(self, name: str, flags: int, parameters: Parameters) -> Operation[None]:
-        """Begin an operation on this handle, which stays open until it is over."""
+        """Begin an operation on this handle: rule 1."""
         function: Callable[[int, int, int, int], int] = getattr(self._windows.virtdisk, name)
 
         def call(overlapped: int) -> int:
@@ -193,8 +193,7 @@ class Maintenance(Asking):
         def settle(code: int, begun: bool) -> None:
             with self._lock:
                 self._operations.discard(operation)
-            if code != constants.ERROR_SUCCESS:
-                raise windows_error(code, name, self._path)
+            check_code(code, name, self._path)
 
         with self._lock:
             handle = HANDLE_CELL(self.handle)

@@ -12,7 +12,7 @@ from pyvhdmp._win32.memory import address_of
 from pyvhdmp._win32.virtdisk_structures import GUID, ULONG_CELL
 from pyvhdmp.buffers import PAGE_SIZE, Block
 from pyvhdmp.checks import octets
-from pyvhdmp.errors import windows_error
+from pyvhdmp.errors import check_code
 from pyvhdmp.virtual_disk.formats import guid
 from pyvhdmp.virtual_disk.questions import grown, implausible
 
@@ -70,8 +70,7 @@ class Metadata(MutableMapping[uuid.UUID, bytes]):
             code = self._disk.windows.virtdisk.SetVirtualDiskMetadata(
                 self._disk.handle, address_of(item), len(data), block.address
             )
-        if code != constants.ERROR_SUCCESS:
-            raise windows_error(code, "SetVirtualDiskMetadata", self._disk.path)
+        check_code(code, "SetVirtualDiskMetadata", self._disk.path)
 
     def __delitem__(self, key: uuid.UUID) -> None:
         item = guid(key, _KEY)
@@ -94,8 +93,7 @@ class Metadata(MutableMapping[uuid.UUID, bytes]):
 
         with self._lock:
             block, code = grown(call, PAGE_SIZE)
-        if code != constants.ERROR_SUCCESS:
-            raise windows_error(code, "EnumerateVirtualDiskMetadata", self._disk.path)
+        check_code(code, "EnumerateVirtualDiskMetadata", self._disk.path)
         length = count * _GUID_SIZE
         if length > block.size:
             raise implausible(
@@ -111,8 +109,7 @@ class Metadata(MutableMapping[uuid.UUID, bytes]):
     def _check(self, code: int, function: str, key: uuid.UUID) -> None:
         if code in _ABSENT:
             raise KeyError(key)
-        if code != constants.ERROR_SUCCESS:
-            raise windows_error(code, function, self._disk.path)
+        check_code(code, function, self._disk.path)
 
 
 def _too_much(length: int, block: Block) -> str:

@@ -27,7 +27,7 @@ from pyvhdmp._win32 import virtdisk_structures as structures
 from pyvhdmp._win32.memory import address_of
 from pyvhdmp._win32.virtdisk_structures import GUID, HANDLE_CELL
 from pyvhdmp.checks import instance, whole_number
-from pyvhdmp.errors import InvalidInputError, windows_error
+from pyvhdmp.errors import InvalidInputError, code_of, windows_error
 from pyvhdmp.virtual_disk import formats, questions
 from pyvhdmp.virtual_disk.formats import VirtualDiskFormat, VirtualDiskType, absolute, check_flags
 from pyvhdmp.virtual_disk.handle import DiskHandle
@@ -90,7 +90,7 @@ class Opening(DiskHandle):
             raise InvalidInputError.because(
                 f"snapshot_id must be None for an ISO image, not {snapshot_id}", name
             )
-        if format is VirtualDiskFormat.ISO:
+        if format is VirtualDiskFormat.ISO:  # rule 3
             version, mask = (
                 enums.OPEN_VIRTUAL_DISK_VERSION.VERSION_1,
                 enums.VIRTUAL_DISK_ACCESS.READ,
@@ -105,7 +105,7 @@ class Opening(DiskHandle):
         if format is not VirtualDiskFormat.ISO:
             parameters.Version2.GetInfoOnly = bool(info_only)
             parameters.Version2.ReadOnly = bool(read_only)
-            parameters.Version2.ResiliencyGuid = GUID.of(uuid.uuid4())
+            parameters.Version2.ResiliencyGuid = GUID.of(uuid.uuid4())  # rule 2
         if snapshot_id is not None:
             parameters.Version = enums.OPEN_VIRTUAL_DISK_VERSION.VERSION_3
             parameters.Version3.SnapshotId = formats.guid(snapshot_id, "snapshot_id")
@@ -119,7 +119,7 @@ class Opening(DiskHandle):
         try:
             handle = _open_call(windows, name, mask, flags, parameters)
         except OSError as error:
-            code = getattr(error, "winerror", None)
+            code = code_of(error)
             if code == constants.ERROR_VHD_PARENT_VHD_NOT_FOUND and not no_parents:
                 cls._note_where_looked(error, name)
             raise
@@ -202,7 +202,7 @@ class Opening(DiskHandle):
         """
         name = files.checked_path(path)
         parameters = formats.create_parameters(name, disk_id)
-        formats.set_sizes(parameters, name, size, sector_size, physical_sector_size)
+        formats.set_sizes(parameters, name, size, sector_size, physical_sector_size)  # rule 5
         check_flags(flags, name)
         flags |= enums.CREATE_VIRTUAL_DISK_FLAG.FULL_PHYSICAL_ALLOCATION
         return cls._begin_create(name, flags, parameters)
@@ -375,7 +375,7 @@ class Opening(DiskHandle):
         """A creation is over: return the disk, or raise, and leave nothing half made."""
         if code == constants.ERROR_SUCCESS:
             return cls(windows, Handle(handle.Value), name)
-        if begun:  # then the handle is one, and the file is ours, unless Windows says otherwise
+        if begun:  # else rule 1: now the handle is one, and the file ours, unless Windows says no
             files.close_handle(windows, handle.Value)
             if code not in (constants.ERROR_FILE_EXISTS, constants.ERROR_ALREADY_EXISTS):
                 files.discard_file(windows, file)
@@ -406,7 +406,7 @@ class Opening(DiskHandle):
             with cls.open(other, read_only=True, no_parents=alone) as disk:
                 least = questions.virtual_size(disk.windows, disk.handle, other)
         except OSError as cause:
-            if not is_unclear and getattr(cause, "winerror", None) != code:
+            if not is_unclear and code_of(cause) != code:
                 return error
             cause.__cause__ = error
             return cause
@@ -450,7 +450,7 @@ def _create_call(
     parameters: structures.CREATE_VIRTUAL_DISK_PARAMETERS,
     handle: HANDLE_CELL,
 ) -> Callable[[int], int]:
-    """Return the call that creates a disk: it takes an OVERLAPPED, and owns what it points to."""
+    """Return the call that creates a disk: it takes an OVERLAPPED, and owns the rest, by rule 4."""
     check_flags(flags, name)
     storage_type = formats.storage_type(formats.format_of(name))
     path = absolute(windows, name)

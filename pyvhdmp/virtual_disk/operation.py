@@ -34,7 +34,7 @@ from pyvhdmp._win32 import Windows, constants
 from pyvhdmp._win32.memory import address_of, keep_for_ever
 from pyvhdmp._win32.structures import OVERLAPPED
 from pyvhdmp._win32.virtdisk_structures import HANDLE_CELL, ULONG_CELL, VIRTUAL_DISK_PROGRESS
-from pyvhdmp.errors import last_error, windows_error
+from pyvhdmp.errors import check_code, last_error
 from pyvhdmp.files import close_handle
 from pyvhdmp.futures import IoFuture
 from pyvhdmp.waiting import wait_interruptibly
@@ -170,6 +170,7 @@ class Operation(IoFuture[T]):
                 raise last_error(self._windows, "CreateEventW")
             self._event = self._overlapped.hEvent = event
             _running.add(self)
+            # Which makes the call, and waits for its end: rule 1.
             threading.Thread(target=self._run, name="pyvhdmp-operation", daemon=True).start()
             wait_interruptibly(self._begun)
         except BaseException as error:  # nobody will have it, so it must not go on
@@ -204,8 +205,7 @@ class Operation(IoFuture[T]):
             if not self._is_pending:
                 return False
             code, progress = self._ask()
-            if code != constants.ERROR_SUCCESS:
-                raise windows_error(code, "GetVirtualDiskOperationProgress")
+            check_code(code, "GetVirtualDiskOperationProgress")
             self._progress = (progress.CurrentValue, progress.CompletionValue)
             return progress.OperationStatus == constants.ERROR_IO_PENDING
 
@@ -266,7 +266,7 @@ class Operation(IoFuture[T]):
         self._begun.set()
 
     def _wait_for_kernel(self) -> int:
-        """Wait for the kernel; return the code that it ended with."""
+        """Wait for the kernel; return the code that it ended with: rule 3."""
         kernel32 = self._windows.kernel32
         while True:
             kernel32.WaitForSingleObject(self._event, constants.INFINITE)
@@ -318,7 +318,7 @@ class Operation(IoFuture[T]):
         except BaseException as error:
             if not begun:
                 self._refusal = error
-            elif code == constants.ERROR_OPERATION_ABORTED and self._cancel_wanted:
+            elif code == constants.ERROR_OPERATION_ABORTED and self._cancel_wanted:  # rule 4
                 self.fail(CancelledError())
             else:
                 self.fail(error)

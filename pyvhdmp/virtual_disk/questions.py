@@ -27,7 +27,7 @@ from pyvhdmp._win32.virtdisk_structures import (
     ULONG_CELL,
 )
 from pyvhdmp.buffers import PAGE_SIZE, Block
-from pyvhdmp.errors import DiskError, InvalidInputError, windows_error
+from pyvhdmp.errors import DiskError, InvalidInputError, check_code
 from pyvhdmp.virtual_disk.formats import FORMATS, TYPES, VirtualDiskFormat, VirtualDiskType
 
 __all__ = [
@@ -78,7 +78,7 @@ class PhysicalDisk:
 
 
 def implausible(function: str, answer: str, path: str | None = None) -> DiskError:
-    """Return the error for an answer that cannot be."""
+    """Return the error for an answer that cannot be: rule 4."""
     return DiskError.because(f"{function} answers what cannot be: {answer}", path)
 
 
@@ -98,8 +98,7 @@ def ask(windows: Windows, handle: int, path: str, question: int) -> GET_VIRTUAL_
     """Ask one question whose answer has a fixed size."""
     info, size = GET_VIRTUAL_DISK_INFO(Version=question), ULONG_CELL(INFO_SIZE)
     code = windows.virtdisk.GetVirtualDiskInformation(handle, address_of(size), address_of(info), 0)
-    if code != constants.ERROR_SUCCESS:
-        raise windows_error(code, "GetVirtualDiskInformation", path)
+    check_code(code, "GetVirtualDiskInformation", path)
     return info
 
 
@@ -162,8 +161,7 @@ def parent_location(windows: Windows, handle: int, path: str) -> tuple[bool, tup
     code, info, memory = _ask_for_text(windows, handle, QUESTION.PARENT_LOCATION)
     if code == constants.ERROR_VHD_INVALID_TYPE:
         return False, ()  # it has none
-    if code != constants.ERROR_SUCCESS:
-        raise windows_error(code, "GetVirtualDiskInformation", path)
+    check_code(code, "GetVirtualDiskInformation", path)
     is_found = bool(info.ParentLocation.ParentResolved)
     found = wide_texts(memory[PARENT_LOCATION_AT:])
     return is_found, found[:1] if is_found else found
@@ -172,8 +170,7 @@ def parent_location(windows: Windows, handle: int, path: str) -> tuple[bool, tup
 def change_tracking(windows: Windows, handle: int, path: str) -> tuple[bool, bool, str]:
     """Return whether changes are tracked, whether there are newer ones, and the latest id."""
     code, info, memory = _ask_for_text(windows, handle, QUESTION.CHANGE_TRACKING_STATE)
-    if code != constants.ERROR_SUCCESS:
-        raise windows_error(code, "GetVirtualDiskInformation", path)
+    check_code(code, "GetVirtualDiskInformation", path)
     state = info.ChangeTrackingState
     return bool(state.Enabled), bool(state.NewerChanges), wide_text(memory[MOST_RECENT_ID_AT:])
 
@@ -198,7 +195,7 @@ def _ask_for_text(
 def grown(
     call: Callable[[Block, int], tuple[int, int]], size: int, *, limit: int = 1 << 20
 ) -> tuple[Block, int]:
-    """Make a call with as much memory as it asks for: it returns a code, and that size.
+    """Make a call with as much memory as it asks for, see rule 3: it returns a code, and that size.
 
     Some functions tell the size and some do not, so at least twice as much is offered next.
     """

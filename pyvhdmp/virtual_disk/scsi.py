@@ -21,7 +21,7 @@ from pyvhdmp._win32.virtdisk_structures import (
 )
 from pyvhdmp.buffers import PAGE_SIZE, Block
 from pyvhdmp.checks import octets, whole_number
-from pyvhdmp.errors import DiskError, InvalidInputError, windows_error
+from pyvhdmp.errors import DiskError, InvalidInputError, check_code
 
 __all__ = ["ScsiError", "ScsiResponse", "UnmapLimits", "send", "unmap_commands", "unmap_limits"]
 
@@ -133,8 +133,7 @@ def send(
     code = windows.virtdisk.RawSCSIVirtualDisk(
         handle, address_of(parameters), RAW_SCSI_VIRTUAL_DISK_FLAG.NONE, address_of(response)
     )
-    if code != constants.ERROR_SUCCESS:
-        raise windows_error(code, "RawSCSIVirtualDisk", path)
+    check_code(code, "RawSCSIVirtualDisk", path)
     answer = response.Version1
     sense = b""
     if answer.ScsiStatus != _GOOD:

@@ -20,7 +20,7 @@ from pyvhdmp._win32 import Windows
 from pyvhdmp._win32.memory import address_of
 from pyvhdmp._win32.virtdisk_structures import HANDLE_CELL
 from pyvhdmp.checks import instance
-from pyvhdmp.errors import InvalidInputError, code_text, last_error
+from pyvhdmp.errors import InvalidInputError, last_error, reason_of
 
 __all__ = ["grants", "security_descriptor"]
 
@@ -88,13 +88,11 @@ def security_descriptor(windows: Windows, sddl: str | None) -> Iterator[int]:
         raise _refusal(sddl, "it is empty or has a NUL in it")
     function = windows.advapi32.ConvertStringSecurityDescriptorToSecurityDescriptorW
     if not function(sddl, _REVISION, address_of(cell), 0):
-        code = windows.get_last_error()
         error = last_error(windows, "ConvertStringSecurityDescriptorToSecurityDescriptorW")
-        reason = f"{str(error.strerror).rstrip('.')} (Windows error {code_text(code)})"
-        raise _refusal(sddl, reason) from error
+        raise _refusal(sddl, reason_of(error)) from error
     try:
         yield cell.Value
-    finally:
+    finally:  # rule 2
         windows.kernel32.LocalFree(cell.Value)
 
 
@@ -107,7 +105,7 @@ def _refusal(sddl: str, reason: str) -> InvalidInputError:
 def grants(sddl: str) -> list[str]:
     """Return what a security descriptor says of a disk, a sentence each."""
     found = _SDDL.fullmatch(sddl)
-    if found is None:
+    if found is None:  # rule 1
         return [sddl]
     told = []
     if found["owner"] is not None:

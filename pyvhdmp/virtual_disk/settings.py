@@ -1,4 +1,11 @@
-"""What the file of a virtual disk says about it, and how to change that."""
+"""What the file of a virtual disk says about it, and how to change that.
+
+Rules:
+
+1. Windows is given whole paths, as a file knows of no current folder; only a parent locator
+   is written as it comes.
+2. An error about a disk and its parent names the one that is wrong: see `opening`.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +56,7 @@ class Settings(Asking):
         """
         setting = structures.SET_VIRTUAL_DISK_INFO(Version=SETTING.PARENT_LOCATOR)
         setting.ParentLocator.LinkageId = guid(linkage_id, "linkage_id")
-        setting.ParentLocator.ParentFilePath = files.checked_path(path)
+        setting.ParentLocator.ParentFilePath = files.checked_path(path)  # rule 1
         self._set(setting)
 
     def add_parent(self, path: str | os.PathLike[str]) -> None:

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pyvhdmp import files
-from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_enums as enums
 from pyvhdmp._win32 import virtdisk_structures as structures
 from pyvhdmp._win32.memory import address_of
-from pyvhdmp.errors import windows_error
+from pyvhdmp.errors import check_code
 from pyvhdmp.virtual_disk.formats import absolute, guid
 from pyvhdmp.virtual_disk.handle import DiskHandle
 
@@ -125,5 +124,4 @@ class Snapshots(DiskHandle):
         function: Callable[[int, int, int], int] = getattr(self._windows.virtdisk, name)
         with self._lock:
             code = function(self.handle, address_of(parameters), flags)
-        if code != constants.ERROR_SUCCESS:
-            raise windows_error(code, name, self._path)
+        check_code(code, name, self._path)

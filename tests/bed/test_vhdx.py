@@ -225,7 +225,12 @@ def test_a_disk_that_no_vhdx_can_be_is_one_line_and_leaves_nothing(
 
 # -- Disks ----------------------------------------------------------------------
 
-SUITES = ("tests/disk/test_conformance.py", "tests/disk/test_disk.py", "tests/test_copying.py")
+SUITES = (
+    "tests/disk/test_conformance.py",
+    "tests/disk/test_disk.py",
+    "tests/disk/test_disk_endings.py",
+    "tests/test_copying.py",
+)
 # Not those that open thousands of disks, that want QEMU's sectors to be larger, or no VHDMP.
 SELECTED = "real and (vhdmp or vhdx) and not 2000_times and not sector_size and not needs_the"
 

@@ -1,7 +1,7 @@
-"""The kinds of disk, as fixtures of every test here."""
+"""The kinds of disk, and disks of them, as fixtures of every test here."""
 
 from __future__ import annotations
 
-from tests.disk.kinds import kind, kind_or_slice
+from tests.disk.kinds import disk, kind, kind_or_slice
 
-__all__ = ["kind", "kind_or_slice"]
+__all__ = ["disk", "kind", "kind_or_slice"]

@@ -37,6 +37,13 @@ def kind_or_slice(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
 
 
+@pytest.fixture
+def disk(kind_or_slice: str, tmp_path: FilePath, port: CompletionPort) -> Iterator[Disk]:
+    """A disk of zeros, or a slice of one, of each kind."""
+    with made(kind_or_slice, tmp_path, port=port) as disk:
+        yield disk
+
+
 def _driver(kind: str) -> AbstractContextManager[None]:
     return windows.vhdmp() if kind.endswith("vhdmp") else nullcontext()
 

@@ -7,7 +7,6 @@ import contextlib
 import gc
 import random
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -15,21 +14,12 @@ import pytest
 from pyvhdmp import Disk, HeldBuffers, InvalidInputError
 from pyvhdmp.aio import AsyncDisk
 from pyvhdmp.buffers import PAGE_SIZE
-from pyvhdmp.completion import CompletionPort
-from tests.disk.kinds import made
-from tests.support.files import FilePath
 from tests.support.pages import pages_apart
 from tests.support.pipe_disk import SECTOR, PipeDisk
 
 pytestmark = pytest.mark.usefixtures("machine")
 
 SECONDS = 60
-
-
-@pytest.fixture
-def disk(kind_or_slice: str, tmp_path: FilePath, port: CompletionPort) -> Iterator[Disk]:
-    with made(kind_or_slice, tmp_path, port=port) as disk:
-        yield disk
 
 
 def test_many_requests_read_and_write_the_same_buffers(disk: Disk) -> None:

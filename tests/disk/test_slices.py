@@ -444,12 +444,12 @@ def test_a_slice_is_copied_to_another_of_the_same_disk(disk: Disk) -> None:
     data = random.Random(2).randbytes(COUNT * 512)
     disk.write(FIRST, data).result(SECONDS)
     source, target = disk.slice(FIRST, COUNT), disk.slice(FIRST + COUNT, COUNT)
-    Copy(source, target, queue_depth=4, io_size=1 << 16).run()
+    Copy(source, target, queue_depth=4, io_size=1 << 16).run("copying")
     assert disk.read(FIRST - 1, 2 * COUNT + 2).result(SECONDS) == (
         bytes(512) + data + data + bytes(512)
     )
     compare = Compare(source, target, queue_depth=4, io_size=1 << 16)
-    compare.run()
+    compare.run("comparing")
     assert compare.difference is None
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ntpath
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from pyvhdmp.testing import SimulatedFiles
 
-__all__ = ["FilePath", "SimulatedPath", "make_folders", "make_zeros"]
+__all__ = ["FilePath", "SimulatedPath", "make_folders", "make_image", "make_zeros"]
+
+_MIB: Final = 1 << 20
 
 
 class SimulatedPath:
@@ -86,6 +89,19 @@ def make_zeros(path: FilePath, size: int) -> None:
     else:
         with path.open("wb") as file:
             file.truncate(size)
+
+
+def make_image(path: FilePath, size: int = 8 << 20, seed: int = 1) -> bytes:
+    """Write an image with holes, of a size that is no multiple of a block; return it."""
+    chance = random.Random(seed)
+    content = bytearray(size)
+    for start in range(0, size, _MIB):
+        if chance.random() < 0.6:
+            piece = chance.randbytes(min(_MIB // 2, size - start))
+            content[start : start + len(piece)] = piece
+    content[-512:] = b"\xee" * 512
+    path.write_bytes(content)
+    return bytes(content)
 
 
 def make_folders(path: FilePath) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.vhdmp import Driver
+from tests.virtual_disk.kernels import Kernel
 
 
 @pytest.fixture
@@ -15,3 +16,11 @@ def driver() -> Iterator[Driver]:
     with driver.installed():
         yield driver
         assert driver.handles == set()  # nothing leaks, in any test here
+
+
+@pytest.fixture
+def kernel(driver: Driver) -> Iterator[Kernel]:
+    kernel = Kernel(driver)
+    with kernel.installed("CompactVirtualDisk", "MirrorVirtualDisk", "ForkVirtualDisk"):
+        yield kernel
+        assert kernel.open_events == 0  # nothing leaks, in any test here
