@@ -8,10 +8,10 @@ Rules:
 2. Exit codes: 0 done, 1 failed (or the images differ), 2 wrong usage, 130 interrupted.
 3. Ctrl+C cancels what the kernel is doing, and one line tells what state the disk is in.
 
-`arguments` is what can be said, `create`, `info`, `attachments`, `changes`, `images`, `bench` and
-`completions` are the commands, `streams` is where copies come from and go to without a file, `plot`
-draws for `bench`, and `output`, `progress`, `rich_output`, `logs`, `interrupts` and `text` are what
-they share.
+`arguments` is what can be said. `create`, `info`, `attachments`, `changes`, `images`, `bench` and
+`completions` are the commands, each with what can be said to it; `parser` and `argument_types` are
+what they say it with. `streams` is where copies come from and go to without a file, `plot` draws
+for `bench`, and `output`, `progress`, `rich_output`, `logs`, `interrupts` and `text` are shared.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ import sys
 from collections.abc import Sequence
 
 from pyvhdmp import _startup
-from pyvhdmp.cli.arguments import USAGE, parse
+from pyvhdmp.cli.arguments import parse
 from pyvhdmp.cli.interrupts import Interrupted
 from pyvhdmp.cli.logs import shown
 from pyvhdmp.cli.output import describe, print_error
+from pyvhdmp.cli.parser import USAGE
 
 __all__ = ["main", "run"]
 

@@ -15,10 +15,27 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
+from pyvhdmp.cli.argument_types import path
 from pyvhdmp.cli.output import print_text
-from pyvhdmp.cli.text import path
+from pyvhdmp.cli.parser import Commands
 
-__all__ = ["SHELLS", "completions"]
+__all__ = ["SHELLS", "add_to", "completions"]
+
+
+def add_to(commands: Commands) -> None:
+    """Add what can be said."""
+    parser = commands.add(
+        "completions",
+        completions,
+        "print what has a shell complete all this",
+        "Print a script that has a shell complete commands, options and paths. For bash, put "
+        "into ~/.bashrc: source <(pyvhdmp completions bash). For PowerShell, put into $PROFILE: "
+        "pyvhdmp completions powershell | Out-String | Invoke-Expression.",
+        "powershell | Out-String | Invoke-Expression",
+        "source <(pyvhdmp completions bash)",
+    )
+    parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help="bash or powershell")
+    parser.set_defaults(commands=commands.known)
 
 
 def completions(options: argparse.Namespace) -> int:
