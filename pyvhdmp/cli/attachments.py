@@ -7,10 +7,9 @@ import argparse
 from pyvhdmp._win32 import constants
 from pyvhdmp.cli import argument_types as types
 from pyvhdmp.cli.interrupts import Interrupted
-from pyvhdmp.cli.output import describe, print_result, print_table
+from pyvhdmp.cli.output import print_result, print_table
 from pyvhdmp.cli.parser import Commands, add_json
-from pyvhdmp.disk import is_vhdmp_out_of_reach, open_virtual_disk
-from pyvhdmp.errors import InvalidInputError
+from pyvhdmp.disk import is_vhdmp_out_of_reach, open_virtual_disk, refuse_without_vhdmp
 from pyvhdmp.virtual_disk import VirtualDisk
 from pyvhdmp.virtual_disk.security import grants
 
@@ -114,10 +113,7 @@ def _devices() -> tuple[str, ...]:
     except OSError as error:
         if not is_vhdmp_out_of_reach(error):
             raise
-        error.__notes__ = error.__notes__[:1]  # the hint would say the same again
-        raise InvalidInputError.because(
-            f"this needs Windows' VHDMP driver, which does not work here: {describe(error)}"
-        ) from error
+        refuse_without_vhdmp(None, "this needs Windows' VHDMP driver", error)
 
 
 def _file_of(device: str) -> str | None:

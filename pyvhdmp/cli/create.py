@@ -165,9 +165,7 @@ def _make(options: argparse.Namespace, path: str, partial: str, progress: Progre
         _make_fixed_vhd(options, path, partial, progress)
         return
     kind = "differencing" if options.parent is not None else disk_type.value
-    can_be_fixed = is_blank and format_of(path) is VirtualDiskFormat.VHD
-    way_out = "--type fixed makes one that needs no driver." if can_be_fixed else None
-    with wanting_vhdmp(path, kind, absent=partial, way_out=way_out):
+    with wanting_vhdmp(path, kind, absent=partial, way_out=_way_out(options)):
         if options.parent is not None:
             VirtualDisk.create_differencing(
                 partial, options.parent, block_size=options.block_size, disk_id=options.id
@@ -191,6 +189,17 @@ def _make(options: argparse.Namespace, path: str, partial: str, progress: Progre
                 disk_id=options.id,
                 **_sector_sizes(options),
             ).close()
+
+
+def _way_out(options: argparse.Namespace) -> str | None:
+    """Return what there is in the place of a .vhd that VHDMP would make."""
+    if format_of(options.path) is not VirtualDiskFormat.VHD or options.parent is not None:
+        return None
+    if options.source is None:
+        return "--type fixed makes one that needs no driver."
+    if format_of(options.source) is not VirtualDiskFormat.VHD:
+        return None  # whose content nothing reads without VHDMP
+    return f"If {options.source} is a fixed one, `pyvhdmp copy` makes another without the driver."
 
 
 def _sector_sizes(options: argparse.Namespace) -> dict[str, int]:

@@ -17,6 +17,7 @@ from pyvhdmp.disk.opening import (
     new_image_kind,
     open_disk,
     open_virtual_disk,
+    refuse_without_vhdmp,
     wanting_vhdmp,
 )
 from pyvhdmp.disk.slices import Slice as Slice
@@ -38,5 +39,6 @@ __all__ = [
     "new_image_kind",
     "open_disk",
     "open_virtual_disk",
+    "refuse_without_vhdmp",
     "wanting_vhdmp",
 ]

@@ -17,6 +17,7 @@ from pyvhdmp.disk.images import FixedVhdDisk, RawDisk
 from pyvhdmp.disk.other_formats import AS_IT_IS
 from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk, check_vhdmp
 from pyvhdmp.errors import InvalidInputError, code_text
+from pyvhdmp.hints import hint_for_no_vhdmp
 from pyvhdmp.logs import logger
 from pyvhdmp.vhd import NotFixedError
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskType
@@ -29,6 +30,7 @@ __all__ = [
     "new_image_kind",
     "open_disk",
     "open_virtual_disk",
+    "refuse_without_vhdmp",
     "wanting_vhdmp",
 ]
 
@@ -197,7 +199,7 @@ def open_virtual_disk(
         files.check_exists(current(), name)
         if format_of(name) is None:
             raise InvalidInputError.because(f"this wants a virtual disk: {NAMES}", name) from error
-        _refuse(name, "this needs Windows' VHDMP driver", error)
+        refuse_without_vhdmp(name, "this needs Windows' VHDMP driver", error)
 
 
 def make_virtual_image(
@@ -249,7 +251,7 @@ def wanting_vhdmp(
         if not is_vhdmp_out_of_reach(error):
             raise
         error.filename = path
-        _refuse(path, need, error, way_out)
+        refuse_without_vhdmp(path, need, error, way_out)
     try:
         yield
     except OSError as error:  # by now an invalid parameter is no more than that
@@ -258,7 +260,7 @@ def wanting_vhdmp(
         if error.filename != absent:  # it is about another disk, which the new one is made from
             raise
         error.filename = path
-        _refuse(path, need, error, way_out)
+        refuse_without_vhdmp(path, need, error, way_out)
 
 
 def is_vhdmp_out_of_reach(error: OSError) -> bool:
@@ -275,24 +277,28 @@ def _open_virtual(name: str, suffix: str, *, read_only: bool, port: CompletionPo
             raise
         if suffix != ".vhd":
             files.check_exists(current(), name)
-            _refuse(name, f"a {suffix} needs Windows' VHDMP driver", error)
+            refuse_without_vhdmp(name, f"a {suffix} needs Windows' VHDMP driver", error)
         try:
             disk = FixedVhdDisk.open(name, read_only=read_only, port=port)
         except NotFixedError as reason:
-            _refuse(name, str(reason.strerror), error)
+            refuse_without_vhdmp(name, str(reason.strerror), error)
         logger.info("%s goes without VHDMP, which is out of reach: %s", name, _reason(error))
         return disk
     return VhdmpDisk.take_over(attached, read_only=read_only, port=port)
 
 
-def _refuse(name: str, need: str, error: OSError, way_out: str | None = None) -> NoReturn:
-    """Raise for a file that only VHDMP reads, as `error` keeps it from doing so."""
+def refuse_without_vhdmp(
+    name: str | None, need: str, error: OSError, way_out: str | None = None
+) -> NoReturn:
+    """Raise for what only VHDMP does, as `error` keeps it from doing so."""
     if getattr(error, "winerror", 0) in _NOT_ALLOWED:
         error.add_note(f"Without that there is no way: {need}.")
         refusal, cause = error, error.__cause__
     else:
         need += f", which does not work here: {_reason(error)}"
         refusal, cause = InvalidInputError.because(need, name), error
+        if (hint := hint_for_no_vhdmp(getattr(error, "winerror", 0))) is not None:
+            refusal.add_note(hint)
     if way_out is not None:
         refusal.add_note(way_out)
     raise refusal from cause
