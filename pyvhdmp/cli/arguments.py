@@ -18,8 +18,8 @@ def parse(arguments: list[str] | None) -> tuple[Command, argparse.Namespace]:
         description=(pyvhdmp.__doc__ or "").split("\n")[0],
         epilog="Sizes are 4096, 512K, 10g, 10GiB or 1.5G, in units of 1024. With the package rich "
         "a terminal gets progress bars, tables and colour (none with NO_COLOR). Errors are one "
-        "line on standard error, with --json too. Exit codes: 0 done, 1 failed or different, 2 "
-        "wrong usage, 130 interrupted.",
+        "line on standard error, with --json too. Exit codes: 0 done, 1 failed, 2 wrong "
+        "usage, 130 interrupted; of compare 0 the same, 1 different, 2 failed.",
     )
     parser.add_argument("--version", action="version", version=f"pyvhdmp {pyvhdmp.__version__}")
     commands = Commands(parser)

@@ -12,9 +12,12 @@ from pyvhdmp.cli.parser import Commands, add_io_options, add_json, add_type
 from pyvhdmp.cli.progress import ProgressLine
 from pyvhdmp.cli.streams import STREAM, from_input, to_output, wrong_copy
 from pyvhdmp.cli.text import format_rate, format_size
-from pyvhdmp.copying import compare_images, copy_image
+from pyvhdmp.copying import Comparison, compare_images, copy_image
 
 __all__ = ["add_to", "compare", "copy"]
+
+DIFFERENT, TROUBLE = 1, 2
+"""What `compare` ends with, as cmp and diff do, for what is not the same, or not known."""
 
 
 def add_to(commands: Commands) -> None:
@@ -67,13 +70,14 @@ def add_to(commands: Commands) -> None:
         compare,
         "compare the content of two disk images",
         "Compare the content of two disk images, whatever their kinds. Exit code 0 if it is the "
-        "same, 1 if not.",
+        "same, 1 if it or its size is not, 2 if one of them cannot be read.",
         "disk.img disk.vhd",
     )
     parser.add_argument("first", metavar="A", type=types.path, help="an image")
-    parser.add_argument("second", metavar="B", type=types.path, help="another, of the same size")
+    parser.add_argument("second", metavar="B", type=types.path, help="another")
     add_io_options(parser)
     add_json(parser, "print the result as JSON")
+    parser.set_defaults(failure=TROUBLE)
 
 
 def copy(options: argparse.Namespace) -> int:
@@ -113,7 +117,7 @@ def copy(options: argparse.Namespace) -> int:
 def compare(options: argparse.Namespace) -> int:
     """``compare A B``."""
     with ProgressLine(quiet=options.quiet) as progress:
-        difference = compare_images(
+        found = compare_images(
             options.first,
             options.second,
             queue_depth=options.queue_depth,
@@ -122,8 +126,16 @@ def compare(options: argparse.Namespace) -> int:
         )
     print_result(
         options,
-        {"identical": difference is None, "first_difference": difference},
-        "identical" if difference is None else f"they differ, first at byte {difference}",
-        is_success=difference is None,
+        {"identical": found.identical} | dataclasses.asdict(found),
+        _said_of(found, options.first, options.second),
+        is_success=found.identical,
     )
-    return 0 if difference is None else 1
+    return 0 if found.identical else DIFFERENT
+
+
+def _said_of(found: Comparison, first: str, second: str) -> str:
+    if found.identical:
+        return "identical"
+    if found.first_difference is None:
+        return f"they differ: {first} has {found.first_size} bytes, {second} {found.second_size}"
+    return f"they differ, first at byte {found.first_difference}"

@@ -12,8 +12,18 @@ from typing import Final, NoReturn, TypeAlias
 from pyvhdmp.cli import argument_types as types
 from pyvhdmp.copying import IO_SIZE, QUEUE_DEPTH
 
-__all__ = ["USAGE", "Command", "Commands", "Parser", "add_io_options", "add_json", "add_type"]
+__all__ = [
+    "FAILED",
+    "USAGE",
+    "Command",
+    "Commands",
+    "Parser",
+    "add_io_options",
+    "add_json",
+    "add_type",
+]
 
+FAILED: Final = 1
 USAGE: Final = 2
 
 _EXAMPLE: Final = "example: "
@@ -76,7 +86,9 @@ class Commands:
             formatter_class=_Help,
         )
         self.known[name] = help, parser
-        parser.set_defaults(command=command, parser=parser, wrong_usage=lambda _: None)
+        parser.set_defaults(
+            command=command, parser=parser, failure=FAILED, wrong_usage=lambda _: None
+        )
         how_much = parser.add_mutually_exclusive_group()
         how_much.add_argument(
             "-q",
