@@ -6,7 +6,7 @@ import argparse
 
 import pyvhdmp
 from pyvhdmp.cli import attachments, bench, changes, completions, create, images, info
-from pyvhdmp.cli.parser import Command, Commands, Parser
+from pyvhdmp.cli.parser import Command, Commands, Parser, how_much
 
 __all__ = ["parse"]
 
@@ -26,7 +26,7 @@ def parse(arguments: list[str] | None) -> tuple[Command, argparse.Namespace]:
     for module in (create, info, attachments, changes, images, bench, completions):
         module.add_to(commands)
     options = parser.parse_args(arguments)
-    complaint: str | None = options.wrong_usage(options)
+    complaint: str | None = how_much(options) or options.wrong_usage(options)
     if complaint is not None:
         options.parser.error(complaint)
     command: Command = options.command

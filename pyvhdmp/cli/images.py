@@ -10,9 +10,9 @@ from pyvhdmp.cli.interrupts import making, telling
 from pyvhdmp.cli.output import print_result
 from pyvhdmp.cli.parser import Commands, add_io_options, add_json, add_type
 from pyvhdmp.cli.progress import ProgressLine
-from pyvhdmp.cli.streams import STREAM, from_input, to_output, wrong_copy
+from pyvhdmp.cli.streams import STREAM, from_input, is_nowhere, to_nowhere, to_output, wrong_copy
 from pyvhdmp.cli.text import format_rate, format_size
-from pyvhdmp.copying import Comparison, compare_images, copy_image
+from pyvhdmp.copying import Comparison, CopyResult, compare_images, copy_image
 
 __all__ = ["add_to", "compare", "copy"]
 
@@ -43,7 +43,10 @@ def add_to(commands: Commands) -> None:
         "source", metavar="SRC", type=types.path, help="the image to copy; - is standard input"
     )
     parser.add_argument(
-        "target", metavar="DST", type=types.path, help="the image to make; - is standard output"
+        "target",
+        metavar="DST",
+        type=types.path,
+        help="the image to make; - is standard output, NUL nowhere",
     )
     parser.add_argument(
         "--size",
@@ -82,12 +85,16 @@ def add_to(commands: Commands) -> None:
 
 def copy(options: argparse.Namespace) -> int:
     """``copy SRC DST``."""
-    if options.target == STREAM:
+    if options.target == STREAM or is_nowhere(options.target):
         with (
             telling("copy", lambda: f"{options.source} was only read"),
             ProgressLine(quiet=options.quiet) as progress,
         ):
-            to_output(options, progress)
+            if options.target == STREAM:
+                to_output(options, progress)
+                return 0
+            result = to_nowhere(options, progress)
+        _print_copy(options, result, "read")
         return 0
     with making("copy", options.target), ProgressLine(quiet=options.quiet) as progress:
         if options.source == STREAM:
@@ -104,14 +111,18 @@ def copy(options: argparse.Namespace) -> int:
                 force=options.force,
                 report=progress.report,
             )
+    _print_copy(options, result, "copied")
+    return 0
+
+
+def _print_copy(options: argparse.Namespace, result: CopyResult, done: str) -> None:
     print_result(
         options,
         {"source": options.source, "target": options.target} | dataclasses.asdict(result),
-        f"copied {format_size(result.bytes)} in {result.seconds:.1f} s "
+        f"{done} {format_size(result.bytes)} in {result.seconds:.1f} s "
         f"({format_rate(result.bytes, result.seconds)}), at most {result.depth} in flight"
         + (", verified" if result.verified else ""),
     )
-    return 0
 
 
 def compare(options: argparse.Namespace) -> int:

@@ -21,12 +21,15 @@ __all__ = [
     "add_io_options",
     "add_json",
     "add_type",
+    "how_much",
 ]
 
 FAILED: Final = 1
 USAGE: Final = 2
 
 _EXAMPLE: Final = "example: "
+_BEFORE: Final = "_before"
+"""What the names of options have at their end that stand before the command."""
 
 Command: TypeAlias = Callable[[argparse.Namespace], int]
 
@@ -66,6 +69,9 @@ class Commands:
     """The commands, each with a help text, examples, and how much it is to tell."""
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
+        _add_how_much(parser, _BEFORE)
+        self.parser = parser
+        """What all commands are below."""
         self._subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
         self.known: dict[str, tuple[str, argparse.ArgumentParser]] = {}
         """What each is for, in a few words, and its parser."""
@@ -89,21 +95,35 @@ class Commands:
         parser.set_defaults(
             command=command, parser=parser, failure=FAILED, wrong_usage=lambda _: None
         )
-        how_much = parser.add_mutually_exclusive_group()
-        how_much.add_argument(
-            "-q",
-            "--quiet",
-            action="store_true",
-            help="print no progress and, after success, no text: errors alone, and --json's",
-        )
-        how_much.add_argument(
-            "-v",
-            "--verbose",
-            action="count",
-            default=0,
-            help="tell on standard error what is done, and which way; twice: every handle, too",
-        )
+        _add_how_much(parser)
         return parser
+
+
+def how_much(options: argparse.Namespace) -> str | None:
+    """Put together what is said before a command and after it; return what is wrong with that."""
+    options.quiet |= getattr(options, f"quiet{_BEFORE}")
+    options.verbose += getattr(options, f"verbose{_BEFORE}")
+    return "--quiet cannot go with --verbose" if options.quiet and options.verbose else None
+
+
+def _add_how_much(parser: argparse.ArgumentParser, suffix: str = "") -> None:
+    """Add how much a command is to tell; `suffix`: of the names that it has in the options."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "-q",
+        "--quiet",
+        dest=f"quiet{suffix}",
+        action="store_true",
+        help="print no progress and, after success, no text: errors alone, and --json's",
+    )
+    group.add_argument(
+        "-v",
+        "--verbose",
+        dest=f"verbose{suffix}",
+        action="count",
+        default=0,
+        help="tell on standard error what is done, and which way; twice: every handle, too",
+    )
 
 
 def add_json(parser: argparse.ArgumentParser, help: str) -> None:

@@ -129,6 +129,28 @@ def test_a_disk_goes_to_standard_output_and_nothing_else_does(
     assert terminal.getvalue().split("\r")[-2].strip() == ""
 
 
+@pytest.mark.parametrize("nowhere", ["NUL", "nul", "/dev/null"])
+def test_a_disk_that_goes_nowhere_is_read_to_its_end(
+    machine: SimulatedWindows | None, tmp_path: FilePath, run: Run, nowhere: str
+) -> None:
+    (tmp_path / "in.img").write_bytes(CONTENT)
+    source = str(tmp_path / "in.img")
+    assert run("copy", source, nowhere).text.startswith("read 3.0 MiB in ")
+    figures = run("copy", source, nowhere, "--json").json
+    assert (figures["target"], figures["bytes"]) == (nowhere, SIZE)
+    assert figures["requests"] > 0
+    assert "(Windows error 2)" in run("copy", str(tmp_path / "none.img"), nowhere).error
+    assert [path.name for path in tmp_path.iterdir()] == ["in.img"]
+
+
+def test_a_disk_that_cannot_be_read_to_its_end_is_one_line(
+    vhdmp: SimulatedWindows, run: Run
+) -> None:
+    vhdmp.files["in.img"] = CONTENT
+    vhdmp.fail_next("ReadFile", 23, pending=True, calls=20)  # the first are no more than probes
+    assert "(Windows error 23)" in run("copy", "in.img", "NUL").error
+
+
 def test_ctrl_c_in_a_copy_to_standard_output(
     machine: SimulatedWindows | None,
     tmp_path: FilePath,
@@ -152,7 +174,10 @@ def test_ctrl_c_in_a_copy_to_standard_output(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["-", "-"], "SRC and DST cannot both be -"),
+        (["-", "-"], "- as SRC cannot go with - as DST"),
+        (["-", "NUL", "--size", "8M"], "- as SRC cannot go with NUL as DST"),
+        (["a.img", "nul", "--verify"], "--verify cannot go with nul as DST"),
+        (["a.img", "/dev/null", "--type", "fixed"], "--type cannot go with /dev/null as DST"),
         (["-", "b.vhd"], "- as SRC wants --size, such as --size 10G"),
         (["-", "b.vhd", "--size", "much"], "argument --size: 'much' is no size, such as"),
         (["-", "b.vhdx", "--size", "8M", "--parent", "a.vhdx"], "--parent cannot go with - as SRC"),
@@ -211,7 +236,7 @@ PROGRAM = (
 ROOT = Path(__file__).parents[2]
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def start(folder: Path, *arguments: str, output: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
     program = [*PROGRAM, *arguments]
     if sys.platform != "win32":
         program[2] = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n" + program[2]
@@ -219,7 +244,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
         program,
         cwd=folder,
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.PIPE,
     )
 
@@ -246,6 +271,13 @@ def test_an_image_goes_through_a_pipe_to_the_byte(folder: Path) -> None:
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, b"")
     assert output == NASTY + CONTENT
+
+
+def test_standard_output_that_leads_nowhere_is_no_terminal(folder: Path) -> None:
+    (folder / "in.img").write_bytes(CONTENT)
+    process = start(folder, "copy", "in.img", "-", output=subprocess.DEVNULL)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, b"")
 
 
 def test_a_pipe_that_nobody_reads_any_more_is_one_line_and_exit_code_1(folder: Path) -> None:
