@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -236,13 +238,19 @@ PROGRAM = (
 ROOT = Path(__file__).parents[2]
 
 
-def start(folder: Path, *arguments: str, output: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
+def start(
+    folder: Path,
+    *arguments: str,
+    output: int = subprocess.PIPE,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
     program = [*PROGRAM, *arguments]
     if sys.platform != "win32":
         program[2] = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n" + program[2]
     return subprocess.Popen(
         program,
         cwd=folder,
+        env=environment,
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=subprocess.PIPE,
@@ -301,3 +309,22 @@ def test_a_pipe_that_ends_too_early_is_one_line_and_no_file(folder: Path) -> Non
     assert (process.returncode, output) == (1, b"")
     assert errors.startswith(f"pyvhdmp: standard input: it ended after {SIZE} bytes: ".encode())
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [["ł.img"], ["."], ["ł.img", "-vv"], ["none ł.img"]])
+def test_names_go_through_a_pipe_that_has_no_letters_for_them(
+    folder: Path, options: list[str]
+) -> None:
+    (folder / "ł.img").write_bytes(CONTENT)
+    environment = {name: value for name, value in os.environ.items() if "UTF8" not in name}
+    environment["PYTHONIOENCODING"] = "" if sys.platform == "win32" else "ascii"
+    process = start(folder, "info", *options, environment=environment)
+    outputs = process.communicate(timeout=60)
+    assert process.returncode == (1 if "none" in options[0] else 0)
+    text = b"".join(outputs).decode("ascii")
+    assert "\\u0142.img" in text
+    assert "Error" not in text
+    if process.returncode == 0:
+        process = start(folder, "info", *options, "--json", environment=environment)
+        facts = json.loads(process.communicate(timeout=60)[0])
+        assert "ł.img" in json.dumps(facts, ensure_ascii=False)
