@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pyvhdmp.blocking import BlockingDisk
     from pyvhdmp.buffers import PageBuffer
     from pyvhdmp.completion import CompletionPort
+    from pyvhdmp.copying import Comparison, CopyResult, compare_images, copy_image
     from pyvhdmp.disk import (
         Backend,
         Disk,
@@ -67,7 +68,9 @@ __all__ = [
     "BlockingDisk",
     "ChangeTracking",
     "ChangedRange",
+    "Comparison",
     "CompletionPort",
+    "CopyResult",
     "Disk",
     "DiskError",
     "FixedVhdDisk",
@@ -93,6 +96,8 @@ __all__ = [
     "VirtualDiskInfo",
     "VirtualDiskType",
     "__version__",
+    "compare_images",
+    "copy_image",
     "make_fixed_vhd",
     "open_disk",
 ]
@@ -103,6 +108,7 @@ if not TYPE_CHECKING:
         "blocking": "BlockingDisk",
         "buffers": "PageBuffer",
         "completion": "CompletionPort",
+        "copying": "Comparison CopyResult compare_images copy_image",
         "disk": (
             "Backend Disk FixedVhdDisk HeldBuffers RawDisk UnmapBehavior VhdmpDisk "
             "make_fixed_vhd open_disk"

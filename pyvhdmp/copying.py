@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pyvhdmp import files
+from pyvhdmp.checks import whole_number
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.course import Report
 from pyvhdmp.disk import (
@@ -42,6 +43,7 @@ from pyvhdmp.virtual_disk.formats import check_new_disk
 __all__ = [
     "IO_SIZE",
     "QUEUE_DEPTH",
+    "Comparison",
     "CopyResult",
     "Report",
     "compare_images",
@@ -53,6 +55,9 @@ QUEUE_DEPTH: Final = 4
 IO_SIZE: Final = 4 * 1024 * 1024
 """By default: the requests in flight in each direction, and the bytes of one. Each costs the
 same, so they are large; all their memory is 32 MiB, and 48 where a parent is read, too."""
+_MOST_IN_FLIGHT: Final = 1024
+_IO_UNIT: Final = 4096
+_MOST_AT_ONCE: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,24 @@ class CopyResult:
     seconds: float
     verified: bool
     target_type: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two images have in common.
+
+    `first_size`, `second_size`: of the disks, in bytes. `first_difference`: the first byte in
+    which they differ; None if they do not, and if their sizes do.
+    """
+
+    first_size: int
+    second_size: int
+    first_difference: int | None
+
+    @property
+    def identical(self) -> bool:
+        """Whether they have the same size and the same content."""
+        return self.first_size == self.second_size and self.first_difference is None
 
 
 def copy_image(
@@ -97,13 +120,17 @@ def copy_image(
     size, and holds no more than what differs, in granules of 64 KiB.
 
     `queue_depth` reads and as many writes of `io_size` bytes are in flight; shorter writes
-    where granules of zeros are left out. `verify`: read both again and compare, before the
-    target gets its name. `force`: replace a target that exists.
+    where granules of zeros are left out: 1 to 1024 of them, of a multiple of 4096 up to 64 MiB.
+    `verify`: read both again and compare, before the target gets its name. `force`: replace a
+    target that exists. `report` is called about ten times a second with what is being done,
+    bytes done, and bytes in all; what it raises ends the copy.
 
-    Raises the `OSError` of Windows and `DiskError`s. Whatever is raised, Ctrl+C
-    included, the target is as it was before; only `AlreadyDone` is Ctrl+C that came when
-    the target was complete, and had its name.
+    Raises `FileExistsError` for a target that exists, `InvalidInputError` for what cannot be
+    made, `DiskError` for a copy that is found to differ, and the `OSError` of Windows. Whatever
+    is raised, Ctrl+C included, the target is as it was before; only `AlreadyDone` is Ctrl+C that
+    came when the target was complete, and had its name.
     """
+    _check_requests(queue_depth, io_size)
     source, target = files.checked_path(source), files.checked_path(target)
     kind, disk_type = new_image_kind(target, disk_type, has_parent=parent is not None)
     partial = partial_name(target, by_vhdmp=issubclass(kind, VhdmpDisk))
@@ -141,6 +168,19 @@ def copy_image(
             seconds=seconds,
             verified=verify,
             target_type="raw" if disk_type is None else disk_type.value,
+        )
+
+
+def _check_requests(queue_depth: int, io_size: int) -> None:
+    """Raise `InvalidInputError` for requests of which there are too many, or that are too long."""
+    if not 1 <= whole_number(queue_depth, "queue_depth") <= _MOST_IN_FLIGHT:
+        raise InvalidInputError.because(
+            f"queue_depth must be 1 to {_MOST_IN_FLIGHT}, not {queue_depth}"
+        )
+    size = whole_number(io_size, "io_size")
+    if size % _IO_UNIT or not _IO_UNIT <= size <= _MOST_AT_ONCE:
+        raise InvalidInputError.because(
+            f"io_size must be a multiple of {_IO_UNIT} up to {_MOST_AT_ONCE}, not {size}"
         )
 
 
@@ -229,16 +269,23 @@ def compare_images(
     queue_depth: int = QUEUE_DEPTH,
     io_size: int = IO_SIZE,
     report: Report | None = None,
-) -> int | None:
-    """Return the first byte at which two images of one size differ, or None.
+) -> Comparison:
+    """Compare the content of two images; the names say which kinds they are, as for `open_disk`.
 
-    Raises `InvalidInputError` if their sizes differ, and as `open_disk` does.
+    Images of different sizes differ, and are not read. The options are as for `copy_image`.
+
+    Raises as `open_disk` does, `InvalidInputError` for options that cannot be, and what a read
+    fails with.
     """
+    _check_requests(queue_depth, io_size)
     with (
         CompletionPort() as port,
         open_disk(first, read_only=True, port=port) as first_disk,
         open_disk(second, read_only=True, port=port) as second_disk,
     ):
+        sizes = first_disk.size, second_disk.size
+        if sizes[0] != sizes[1]:
+            return Comparison(*sizes, first_difference=None)
         compare = Compare(first_disk, second_disk, queue_depth=queue_depth, io_size=io_size)
         compare.run("comparing", report)
-        return compare.difference
+        return Comparison(*sizes, first_difference=compare.difference)

@@ -12,7 +12,7 @@ from typing import Final
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32.virtdisk import SINCE
 
-__all__ = ["hint_for"]
+__all__ = ["hint_for", "hint_for_no_vhdmp"]
 
 _ELEVATION: Final = (
     'It needs a process that is run as administrator (the right to "perform volume maintenance '
@@ -101,8 +101,9 @@ _NOT_READY: Final = (
 _PARAMETERS: Final = {
     "OpenVirtualDisk": (
         "The path was absolute and the parameters were of version 2, with no access asked for: "
-        "what is left is a Windows without that version (it came with Windows 8), flags that it "
-        "does not know, or a file of another format than its name says."
+        "what is left is a system without VHDMP, as Wine is, a Windows without that version (it "
+        "came with Windows 8), flags that it does not know, or a file of another format than its "
+        "name says."
     ),
     "CreateVirtualDisk": (
         "Paths were absolute, and size, sector size and block size were checked: what is left is "
@@ -222,3 +223,10 @@ def hint_for(function: str, code: int) -> str | None:
             return f"This Windows has no {function}, and so no VHDMP, as Wine has none."
         return f"This Windows has no {function}: it came with {SINCE[function]}."
     return _BY_FUNCTION.get((function, code)) or _BY_CODE.get(code)
+
+
+def hint_for_no_vhdmp(code: int) -> str | None:
+    """Return what it means that a call which any VHDMP understands fails with a code."""
+    if code in (constants.ERROR_INVALID_PARAMETER, constants.ERROR_CALL_NOT_IMPLEMENTED):
+        return "A system that has none answers so, as Wine does."
+    return None

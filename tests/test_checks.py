@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from pyvhdmp import VirtualDisk, VirtualDiskType, make_fixed_vhd, open_disk
+from pyvhdmp import VirtualDisk, VirtualDiskType, copy_image, make_fixed_vhd, open_disk
 from pyvhdmp.checks import identity, instance, octets, whole_number
-from pyvhdmp.copying import copy_image
 from pyvhdmp.testing import SimulatedWindows
 
 MIB = 1 << 20
@@ -57,6 +56,8 @@ TRIPLE: Any = (1, 2, 3)
         ("disk_type", lambda disk: VirtualDisk.create_from("b.vhd", "a.vhd", disk_type=WRONG)),
         ("disk_type", lambda disk: VirtualDisk.create_from("b.vhd", "a.vhd", disk_type=NONE)),
         ("disk_type", lambda disk: copy_image("a.vhd", "b.vhd", disk_type=WRONG)),
+        ("queue_depth", lambda disk: copy_image("a.vhd", "b.vhd", queue_depth=WRONG)),
+        ("io_size", lambda disk: copy_image("a.vhd", "b.vhd", io_size=WRONG)),
         (
             "block_size",
             lambda disk: VirtualDisk.create_from(

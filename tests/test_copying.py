@@ -11,17 +11,18 @@ from functools import partial
 import pytest
 
 from pyvhdmp import (
+    Comparison,
     CompletionPort,
     DiskError,
     InvalidInputError,
     MediumError,
     ShortTransferError,
     VirtualDisk,
-    make_fixed_vhd,
+    compare_images,
+    copy_image,
     open_disk,
 )
 from pyvhdmp._win32 import constants
-from pyvhdmp.copying import compare_images, copy_image
 from pyvhdmp.testing import Faults, SimulatedWindows, set_last_error, substituted
 from pyvhdmp.virtual_disk import VirtualDiskFormat, VirtualDiskType
 from tests.support import windows
@@ -245,7 +246,7 @@ def test_a_copy_makes_each_type_of_disk_and_dynamic_ones_stay_small(
     assert (info.physical_size < 2 * MIB) == (made == "dynamic")
     copy_image(target, "back.img")
     assert driver.files["back.img"] == driver.files["in.img"]
-    assert compare_images("in.img", target) is None
+    assert compare_images("in.img", target).identical
 
 
 @pytest.mark.parametrize("source", ["base.vhd", "base.vhdx"])
@@ -279,7 +280,7 @@ def test_a_copy_with_a_parent_holds_only_what_differs(
     assert result.bytes_same == 8 * MIB - BLOCK - MIB
     with VirtualDisk.open(target, info_only=True) as disk:
         assert disk.info.parent_path == "C:\\base.vhdx"
-    assert compare_images("in.img", target) is None
+    assert compare_images("in.img", target).identical
 
 
 def test_a_parent_of_another_size_or_of_none_is_refused(driver: SimulatedWindows) -> None:
@@ -373,7 +374,7 @@ def test_a_vhdx_replaces_another_only_when_it_is_complete(
         source, target, force=True, verify=True, report=lambda *_: seen.append(target.read_bytes())
     )
     assert set(seen) == {b"old"}
-    assert compare_images(source, target) is None
+    assert compare_images(source, target).identical
     assert_no_partial(tmp_path)
 
 
@@ -394,7 +395,7 @@ def test_a_copy_is_not_written_over_its_source(source: FilePath, tmp_path: FileP
     copy_image(source, tmp_path / "disk.pyvhdmp-partial.vhdx")
     with pytest.raises(InvalidInputError, match="written over its source"):
         copy_image(tmp_path / "disk.pyvhdmp-partial.vhdx", tmp_path / "disk.vhdx")
-    assert compare_images(source, tmp_path / "disk.pyvhdmp-partial.vhdx") is None
+    assert compare_images(source, tmp_path / "disk.pyvhdmp-partial.vhdx").identical
 
 
 @pytest.mark.usefixtures("vhdmp")
@@ -593,8 +594,8 @@ def test_progress_ends_with_everything_done(source: FilePath, tmp_path: FilePath
 
 def test_equal_disks_of_two_kinds_are_identical(source: FilePath, tmp_path: FilePath) -> None:
     copy_image(source, tmp_path / "out.vhd")
-    assert compare_images(source, tmp_path / "out.vhd") is None
-    assert compare_images(source, source) is None
+    assert compare_images(source, tmp_path / "out.vhd").identical
+    assert compare_images(source, source).identical
 
 
 @pytest.mark.parametrize("places", [[0], [511], [4 * MIB + 7, 6 * MIB], [8 * MIB + 511]])
@@ -606,13 +607,39 @@ def test_the_first_difference_is_found(
     for place in places:
         content[place] ^= 0xFF
     other.write_bytes(content)
-    assert compare_images(source, other) == min(places)
-    assert compare_images(source, other, queue_depth=2, io_size=4096) == min(places)
+    found = compare_images(source, other)
+    assert found == Comparison(len(content), len(content), min(places))
+    assert not found.identical
+    assert compare_images(source, other, queue_depth=2, io_size=4096) == found
 
 
-def test_disks_of_two_sizes_cannot_be_compared(source: FilePath, tmp_path: FilePath) -> None:
-    make_fixed_vhd(tmp_path / "small.vhd", MIB)
-    with pytest.raises(
-        InvalidInputError, match=r"its size is 1048576 bytes, that of .* is 8389120"
-    ):
-        compare_images(source, tmp_path / "small.vhd")
+@pytest.mark.parametrize("more", [512, MIB])
+def test_disks_of_two_sizes_differ(source: FilePath, tmp_path: FilePath, more: int) -> None:
+    size = len(source.read_bytes())
+    (tmp_path / "long.img").write_bytes(source.read_bytes() + bytes(more))
+    found = compare_images(source, tmp_path / "long.img")
+    assert (found.first_size, found.second_size) == (size, size + more)
+    assert (found.first_difference, found.identical) == (None, False)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"queue_depth": 0},
+        {"queue_depth": 1025},
+        {"io_size": 0},
+        {"io_size": -4096},
+        {"io_size": 1000},
+        {"io_size": (64 * MIB) + 4096},
+    ],
+)
+def test_requests_that_cannot_be_are_refused_before_anything_is_done(
+    source: FilePath, tmp_path: FilePath, options: dict[str, int]
+) -> None:
+    (name,), requests = options, {"queue_depth": 4, "io_size": 4096} | options
+    depth, size = requests.values()
+    with pytest.raises(InvalidInputError, match=f"{name} must be "):
+        copy_image(source, tmp_path / "out.img", queue_depth=depth, io_size=size)
+    with pytest.raises(InvalidInputError, match=f"{name} must be "):
+        compare_images(source, source, queue_depth=depth, io_size=size)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.img"]

@@ -52,7 +52,7 @@ def test_a_write_that_is_carried_out_while_it_is_begun_holds_back_no_read(
         copy_image(source, tmp_path / "out.vhd", queue_depth=4, io_size=BLOCK)
     assert waited
     assert all(waited)
-    assert compare_images(source, tmp_path / "out.vhd") is None
+    assert compare_images(source, tmp_path / "out.vhd").identical
 
 
 def test_ctrl_c_while_a_write_is_begun_waits_for_it_and_cancels_it(
@@ -105,6 +105,10 @@ def test_a_pipeline_refuses_what_cannot_work(source: FilePath, tmp_path: FilePat
             Copy(disk, small, queue_depth=1, io_size=4096)
         with pytest.raises(InvalidInputError, match="I/O size 100"):
             Compare(disk, disk, queue_depth=1, io_size=100)
+        with pytest.raises(
+            InvalidInputError, match=r"its size is 1048576 bytes, that of .* is 8389120"
+        ):
+            Compare(disk, small, queue_depth=1, io_size=4096)
         with pytest.raises(InvalidInputError, match="queue depth must be positive, not 0"):
             Compare(disk, disk, queue_depth=0, io_size=4096)
         with pytest.raises(InvalidInputError, match="queue depth must be positive, not -1"):

@@ -20,6 +20,7 @@ from pyvhdmp._win32 import constants
 from pyvhdmp._win32.virtdisk import SINCE
 from pyvhdmp.cli import main
 from pyvhdmp.cli.text import parse_size
+from pyvhdmp.copying import QUEUE_DEPTH
 from pyvhdmp.testing import SimulatedWindows
 
 ROOT: Final = Path(__file__).parents[1]
@@ -31,6 +32,9 @@ PRINTED: Final = {
     "disk.blocks(": "1c538600\n",
     "file_digest(": "d623c978\n",
     "child.chain": "['child.avhdx', 'C:\\\\base.vhdx']\n",
+    'main(["attach"': (
+        "created disk.vhdx: dynamic VHDX, 10.0 GiB, takes 64.0 KiB\n\\\\.\\PhysicalDrive1\n"
+    ),
 }
 """What an example prints, by a part of it."""
 
@@ -146,6 +150,8 @@ def test_commands_print_what_is_shown(
             assert run(line, monkeypatch) == 0
             output, errors = capsys.readouterr()
             assert errors == ""
+            for depth in re.findall(r"at most (\d+) in flight", shown):
+                assert int(depth) <= (1 if " - " in line else 2) * QUEUE_DEPTH
             assert [shape(row) for row in output.splitlines()] == [
                 shape(row) for row in shown.splitlines()
             ], line

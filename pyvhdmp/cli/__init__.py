@@ -5,13 +5,14 @@ Rules:
 1. Standard output has the result, as text or with ``--json`` as one JSON object;
    standard error has progress, on a terminal only, what is logged with ``--verbose``, and
    errors, one line each, with ``--json`` too: standard output then is empty.
-2. Exit codes: 0 done, 1 failed (or the images differ), 2 wrong usage, 130 interrupted.
+2. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. `compare` has those of cmp: 1 is
+   for images that differ, and what keeps it from telling is 2.
 3. Ctrl+C cancels what the kernel is doing, and one line tells what state the disk is in.
 
-`arguments` is what can be said, `create`, `info`, `attachments`, `changes`, `images`, `bench` and
-`completions` are the commands, `streams` is where copies come from and go to without a file, `plot`
-draws for `bench`, and `output`, `progress`, `rich_output`, `logs`, `interrupts` and `text` are what
-they share.
+`arguments` is what can be said. `create`, `info`, `attachments`, `changes`, `images`, `bench` and
+`completions` are the commands, each with what can be said to it; `parser` and `argument_types` are
+what they say it with. `streams` is where copies come from and go to without a file, `plot` draws
+for `bench`, and `output`, `progress`, `rich_output`, `logs`, `interrupts` and `text` are shared.
 """
 
 from __future__ import annotations
@@ -21,20 +22,28 @@ import sys
 from collections.abc import Sequence
 
 from pyvhdmp import _startup
-from pyvhdmp.cli.arguments import USAGE, parse
+from pyvhdmp.cli.arguments import parse
 from pyvhdmp.cli.interrupts import Interrupted
 from pyvhdmp.cli.logs import shown
 from pyvhdmp.cli.output import describe, print_error
+from pyvhdmp.cli.parser import FAILED, USAGE
 
 __all__ = ["main", "run"]
 
-FAILED, INTERRUPTED = 1, 130
+INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code, which is 2 for wrong usage."""
+    failure = FAILED
     try:
-        return _main(None if arguments is None else list(arguments))
+        try:
+            command, options = parse(None if arguments is None else list(arguments))
+        except SystemExit as ended:  # how argparse ends: wrong usage, a help text, the version
+            return ended.code if isinstance(ended.code, int) else USAGE
+        failure = options.failure
+        with shown(options.verbose):
+            return command(options)
     except Interrupted as interrupted:
         print_error(f"interrupted: {interrupted}")
         return INTERRUPTED
@@ -43,16 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except (OSError, RuntimeError, MemoryError) as error:
         print_error(describe(error))
-        return FAILED
-
-
-def _main(arguments: list[str] | None) -> int:
-    try:
-        command, options = parse(arguments)
-    except SystemExit as ended:  # how argparse ends: wrong usage, a help text, the version
-        return ended.code if isinstance(ended.code, int) else USAGE
-    with shown(options.verbose):
-        return command(options)
+        return failure
 
 
 def run() -> int:

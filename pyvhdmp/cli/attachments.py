@@ -5,14 +5,61 @@ from __future__ import annotations
 import argparse
 
 from pyvhdmp._win32 import constants
+from pyvhdmp.cli import argument_types as types
 from pyvhdmp.cli.interrupts import Interrupted
-from pyvhdmp.cli.output import describe, print_result, print_table
-from pyvhdmp.disk import is_vhdmp_out_of_reach, open_virtual_disk
-from pyvhdmp.errors import InvalidInputError
+from pyvhdmp.cli.output import print_result, print_table
+from pyvhdmp.cli.parser import Commands, add_json
+from pyvhdmp.disk import is_vhdmp_out_of_reach, open_virtual_disk, refuse_without_vhdmp
 from pyvhdmp.virtual_disk import VirtualDisk
 from pyvhdmp.virtual_disk.security import grants
 
-__all__ = ["attach", "attached", "detach"]
+__all__ = ["add_to", "attach", "attached", "detach"]
+
+
+def add_to(commands: Commands) -> None:
+    """Add what can be said."""
+    parser = commands.add(
+        "attach",
+        attach,
+        "attach a virtual disk to this machine",
+        "Attach a virtual disk as if it had been plugged in, and print the device that it is. It "
+        "stays attached until it is detached or the machine restarts.",
+        "disk.vhdx --read-only",
+    )
+    parser.add_argument(
+        "path", metavar="PATH", type=types.path, help="the virtual disk, or an .iso"
+    )
+    parser.add_argument("--read-only", action="store_true", help="let nobody write to it")
+    parser.add_argument(
+        "--no-drive-letter", action="store_true", help="give its volumes no drive letters"
+    )
+    parser.add_argument(
+        "--sddl",
+        metavar="TEXT",
+        help="who may use the attached disk, such as D:P(A;;GA;;;BA) for administrators alone; it "
+        "is told in words (default: who may use the file)",
+    )
+    add_json(parser, "print what was attached as JSON")
+
+    parser = commands.add(
+        "attached",
+        attached,
+        "list the virtual disks that are attached",
+        "List the virtual disks that are attached to this machine, by whomever: the device, and "
+        "the file where Windows tells it.",
+        "--json",
+    )
+    add_json(parser, "print them as JSON")
+
+    parser = commands.add(
+        "detach",
+        detach,
+        "detach a virtual disk",
+        "End the attachment of a virtual disk, whoever attached it.",
+        "disk.vhdx",
+    )
+    parser.add_argument("path", metavar="PATH", type=types.path, help="the virtual disk")
+    add_json(parser, "print what was detached as JSON")
 
 
 def attach(options: argparse.Namespace) -> int:
@@ -66,10 +113,7 @@ def _devices() -> tuple[str, ...]:
     except OSError as error:
         if not is_vhdmp_out_of_reach(error):
             raise
-        error.__notes__ = error.__notes__[:1]  # the hint would say the same again
-        raise InvalidInputError.because(
-            f"this needs Windows' VHDMP driver, which does not work here: {describe(error)}"
-        ) from error
+        refuse_without_vhdmp(None, "this needs Windows' VHDMP driver", error)
 
 
 def _file_of(device: str) -> str | None:

@@ -15,18 +15,79 @@ from collections.abc import Sequence
 
 from pyvhdmp import files
 from pyvhdmp._win32 import current
+from pyvhdmp.cli import argument_types as types
 from pyvhdmp.cli.interrupts import telling
 from pyvhdmp.cli.output import describe, print_error, print_result
+from pyvhdmp.cli.parser import Commands, add_json
 from pyvhdmp.cli.progress import ProgressLine
 from pyvhdmp.cli.text import format_size
 from pyvhdmp.disk import open_virtual_disk
 from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskInfo
 
-__all__ = ["compact", "merge", "resize", "wrong_resize"]
+__all__ = ["add_to", "compact", "merge", "resize"]
 
 
-def wrong_resize(options: argparse.Namespace) -> str | None:
+def add_to(commands: Commands) -> None:
+    """Add what can be said."""
+    parser = commands.add(
+        "resize",
+        resize,
+        "make a virtual disk larger or smaller",
+        "Make a virtual disk larger or, if it is a .vhdx, smaller. Its partitions stay what they "
+        "are.",
+        "disk.vhdx 1.5T",
+        "disk.vhdx --smallest",
+    )
+    parser.add_argument("path", metavar="PATH", type=types.path, help="the virtual disk")
+    parser.add_argument(
+        "size", metavar="SIZE", nargs="?", type=types.size, help="such as 512M or 1.5G, at least 3M"
+    )
+    parser.add_argument(
+        "--smallest", action="store_true", help="make it as small as its partitions allow"
+    )
+    parser.add_argument(
+        "--allow-unsafe", action="store_true", help="cut off what partitions hold past SIZE"
+    )
+    add_json(parser, "print the old and new sizes as JSON")
+    parser.set_defaults(wrong_usage=_wrong_resize)
+
+    parser = commands.add(
+        "compact",
+        compact,
+        "make the file of a dynamic disk smaller",
+        "Give back what the file of a dynamic or differencing disk takes for zeros. The content "
+        "stays.",
+        "disk.vhdx",
+    )
+    parser.add_argument("path", metavar="PATH", type=types.path, help="the virtual disk")
+    parser.add_argument("--no-zero-scan", action="store_true", help="look for no zeros")
+    parser.add_argument("--no-block-moves", action="store_true", help="move no blocks")
+    add_json(parser, "print the old and new sizes as JSON")
+
+    parser = commands.add(
+        "merge",
+        merge,
+        "merge a differencing disk into its parent",
+        "Write what a differencing disk holds into its parent, which then holds the content. "
+        "Other disks with the same parent, and children of PATH, are lost by that.",
+        "monday.avhdx --delete",
+    )
+    parser.add_argument("path", metavar="PATH", type=types.path, help="the differencing disk")
+    parser.add_argument(
+        "--depth",
+        metavar="N",
+        type=types.number(1000),
+        default=1,
+        help="into the parent's parent (2) and so on, with all that is between (default 1)",
+    )
+    parser.add_argument(
+        "--delete", action="store_true", help="delete the files that were merged, after success"
+    )
+    add_json(parser, "print what was done as JSON")
+
+
+def _wrong_resize(options: argparse.Namespace) -> str | None:
     """Return what is wrong with options of ``resize`` that do not go together."""
     if options.smallest and (options.size is not None or options.allow_unsafe):
         return "--smallest goes with neither SIZE nor --allow-unsafe"

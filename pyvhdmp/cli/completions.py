@@ -15,10 +15,27 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
+from pyvhdmp.cli.argument_types import path
 from pyvhdmp.cli.output import print_text
-from pyvhdmp.cli.text import path
+from pyvhdmp.cli.parser import Commands
 
-__all__ = ["SHELLS", "completions"]
+__all__ = ["SHELLS", "add_to", "completions"]
+
+
+def add_to(commands: Commands) -> None:
+    """Add what can be said."""
+    parser = commands.add(
+        "completions",
+        completions,
+        "print what has a shell complete all this",
+        "Print a script that has a shell complete commands, options and paths. For bash, put "
+        "into ~/.bashrc: source <(pyvhdmp completions bash). For PowerShell, put into $PROFILE: "
+        "pyvhdmp completions powershell | Out-String | Invoke-Expression.",
+        "powershell | Out-String | Invoke-Expression",
+        "source <(pyvhdmp completions bash)",
+    )
+    parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help="bash or powershell")
+    parser.set_defaults(commands=commands)
 
 
 def completions(options: argparse.Namespace) -> int:
@@ -26,8 +43,9 @@ def completions(options: argparse.Namespace) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(newline="\n")
     if not options.quiet:
-        commands = {name: _command(*known) for name, known in options.commands.items()}
-        print_text(SHELLS[options.shell](commands))
+        commands = {name: _command(*known) for name, known in options.commands.known.items()}
+        always = _command("", options.commands.parser).options
+        print_text(SHELLS[options.shell](always, commands))
     return 0
 
 
@@ -72,21 +90,22 @@ def _words(action: argparse.Action) -> tuple[str, ...]:
     return tuple(str(action.metavar).split("|")) if is_choice else ()
 
 
-_ALWAYS: Final = {"--help": "show what there is", "--version": "show the version"}
-
 # -- bash -------------------------------------------------------------------------------------
 
 _BASH: Final = """\
 # What bash completes for pyvhdmp. In ~/.bashrc: source <(pyvhdmp completions bash)
 _pyvhdmp() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
-    local words= options= files=
+    local words= options= files= command= i
     [[ $word == = ]] && word=
     [[ $before == = ]] && before=${COMP_WORDS[COMP_CWORD-2]}
-    if (( COMP_CWORD == 1 )); then
+    for (( i = 1; i < COMP_CWORD; i++ )); do
+        [[ ${COMP_WORDS[i]} != -* ]] && command=${COMP_WORDS[i]} && break
+    done
+    if [[ ! $command ]]; then
         words='@COMMANDS@' options='@ALWAYS@'
     else
-        case ${COMP_WORDS[1]}:$before in
+        case $command:$before in
 @CASES@
         esac
     fi
@@ -102,7 +121,7 @@ complete -F _pyvhdmp pyvhdmp pyvhdmp.exe
 """
 
 
-def _bash(commands: Mapping[str, _Command]) -> str:
+def _bash(always: Mapping[str, str], commands: Mapping[str, _Command]) -> str:
     cases = []
     for name, command in commands.items():
         for option, words in command.values.items():
@@ -113,7 +132,7 @@ def _bash(commands: Mapping[str, _Command]) -> str:
     return _filled(
         _BASH,
         COMMANDS=" ".join(commands),
-        ALWAYS=" ".join(_ALWAYS),
+        ALWAYS=" ".join(always),
         CASES="\n".join(" " * 8 + case for case in cases),
     )
 
@@ -141,10 +160,12 @@ Register-ArgumentCompleter -Native -CommandName 'pyvhdmp', 'pyvhdmp.exe' -Script
     $before = @($line.CommandElements |
         Where-Object { $_.Extent.EndOffset -lt $cursor } |
         ForEach-Object { $_.Extent.Text })
-    if ($before.Count -lt 2) {
+    $name = $before | Select-Object -Skip 1 | Where-Object { $_ -notlike '-*' } |
+        Select-Object -First 1
+    if (-not $name) {
         $found = if ($word -like '-*') { $always } else { $names }
     } else {
-        $command = $commands[$before[1]]
+        $command = $commands[$name]
         if (-not $command) { return }
         $found = if ($command.values.Contains($before[-1])) { $command.values[$before[-1]] }
             elseif ($word -like '-*') { $command.options }
@@ -161,7 +182,7 @@ Register-ArgumentCompleter -Native -CommandName 'pyvhdmp', 'pyvhdmp.exe' -Script
 """
 
 
-def _powershell(commands: Mapping[str, _Command]) -> str:
+def _powershell(always: Mapping[str, str], commands: Mapping[str, _Command]) -> str:
     blocks = []
     for name, command in commands.items():
         values = [
@@ -178,7 +199,7 @@ def _powershell(commands: Mapping[str, _Command]) -> str:
     return _filled(
         _POWERSHELL,
         NAMES=_table({name: command.help for name, command in commands.items()}),
-        ALWAYS=_table(_ALWAYS),
+        ALWAYS=_table(always),
         COMMANDS="\n".join(" " * 8 + line for line in blocks),
     )
 

@@ -15,9 +15,11 @@ from typing import Final
 
 from pyvhdmp import files
 from pyvhdmp._win32 import current
+from pyvhdmp.cli import argument_types as types
 from pyvhdmp.cli.facts import facts_of
 from pyvhdmp.cli.interrupts import making
 from pyvhdmp.cli.output import describe, print_error, print_result
+from pyvhdmp.cli.parser import Commands, add_json, add_type
 from pyvhdmp.cli.progress import ProgressLine
 from pyvhdmp.cli.text import format_size
 from pyvhdmp.disk import (
@@ -31,12 +33,74 @@ from pyvhdmp.replacing import check_target, partial_name, replacing
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskFormat, VirtualDiskType
 from pyvhdmp.virtual_disk.formats import check_new_disk, check_new_name, format_of
 
-__all__ = ["create", "wrong_usage"]
+__all__ = ["add_to", "create"]
 
 _DEVICES: Final = "\\\\.\\"
 
 
-def wrong_usage(options: argparse.Namespace) -> str | None:
+def add_to(commands: Commands) -> None:
+    """Add what can be said."""
+    parser = commands.add(
+        "create",
+        create,
+        "make a virtual disk: dynamic, fixed, differencing, or a copy",
+        "Make a virtual disk: an empty one of SIZE bytes; with --parent, one that holds what is "
+        "changed of another; with --from, one with the content of another. Its name says the "
+        "format, .vhd or .vhdx. It gets its name only when it is complete. VHDMP makes it; a "
+        "fixed .vhd is made without where VHDMP is not to be had.",
+        "disk.vhdx 10G",
+        "monday.avhdx --parent disk.vhdx",
+        "copy.vhd --from disk.vhdx --type fixed",
+    )
+    parser.add_argument("path", metavar="PATH", type=types.path, help="the disk to make")
+    parser.add_argument(
+        "size",
+        metavar="SIZE",
+        nargs="?",
+        type=types.size,
+        help="its size, such as 512M or 1.5G, at least 3M; with --from, the source's if it is "
+        "left out",
+    )
+    add_type(parser, "how its file holds the content (default dynamic, which grows with use)")
+    made_from = parser.add_mutually_exclusive_group()
+    made_from.add_argument(
+        "--parent",
+        metavar="P",
+        type=types.path,
+        help="begin with the content of P, which must not change from then on",
+    )
+    made_from.add_argument(
+        "--from",
+        dest="source",
+        metavar="SRC",
+        type=types.path,
+        help="copy the virtual disk SRC, with what it has from its parents",
+    )
+    parser.add_argument(
+        "--block-size",
+        metavar="N",
+        type=types.size,
+        default=0,
+        help="what its file grows by: 512K or 2M in a .vhd, 1M to 256M in a .vhdx",
+    )
+    parser.add_argument(
+        "--sector-size", metavar="N", type=types.size, help="512 (default) or, in a .vhdx, 4K"
+    )
+    parser.add_argument(
+        "--physical-sector-size",
+        metavar="N",
+        type=types.size,
+        help="what it says that its physical sectors are: 512 or, in a .vhdx, 4K",
+    )
+    parser.add_argument(
+        "--id", metavar="UUID", type=types.identity, help="its identity (default: new)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace PATH if it exists")
+    add_json(parser, "print what was made as JSON")
+    parser.set_defaults(wrong_usage=_wrong_usage)
+
+
+def _wrong_usage(options: argparse.Namespace) -> str | None:
     """Return what is wrong with options that do not go together."""
     if options.parent is not None:
         for name, value in (
@@ -101,9 +165,7 @@ def _make(options: argparse.Namespace, path: str, partial: str, progress: Progre
         _make_fixed_vhd(options, path, partial, progress)
         return
     kind = "differencing" if options.parent is not None else disk_type.value
-    can_be_fixed = is_blank and format_of(path) is VirtualDiskFormat.VHD
-    way_out = "--type fixed makes one that needs no driver." if can_be_fixed else None
-    with wanting_vhdmp(path, kind, absent=partial, way_out=way_out):
+    with wanting_vhdmp(path, kind, absent=partial, way_out=_way_out(options)):
         if options.parent is not None:
             VirtualDisk.create_differencing(
                 partial, options.parent, block_size=options.block_size, disk_id=options.id
@@ -127,6 +189,17 @@ def _make(options: argparse.Namespace, path: str, partial: str, progress: Progre
                 disk_id=options.id,
                 **_sector_sizes(options),
             ).close()
+
+
+def _way_out(options: argparse.Namespace) -> str | None:
+    """Return what there is in the place of a .vhd that VHDMP would make."""
+    if format_of(options.path) is not VirtualDiskFormat.VHD or options.parent is not None:
+        return None
+    if options.source is None:
+        return "--type fixed makes one that needs no driver."
+    if format_of(options.source) is not VirtualDiskFormat.VHD:
+        return None  # whose content nothing reads without VHDMP
+    return f"If {options.source} is a fixed one, `pyvhdmp copy` makes another without the driver."
 
 
 def _sector_sizes(options: argparse.Namespace) -> dict[str, int]:

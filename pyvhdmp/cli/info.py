@@ -12,17 +12,36 @@ from typing import Any, Final
 
 from pyvhdmp import files
 from pyvhdmp._win32 import current
+from pyvhdmp.cli import argument_types as types
 from pyvhdmp.cli.facts import facts_of
 from pyvhdmp.cli.output import describe, print_table
+from pyvhdmp.cli.parser import Commands, add_json
 from pyvhdmp.cli.text import format_bytes, format_size
 from pyvhdmp.virtual_disk.formats import format_of
 
-__all__ = ["info"]
+__all__ = ["add_to", "info"]
 
 _INDENT: Final = 22
 _SIZES: Final = ("size", "file_size", "block_size", "smallest_safe_size")
 _RAW: Final = (".img", ".raw")
 _HEAD: Final = ("name", "format", "type", "size", "file", "parent or problem")
+
+
+def add_to(commands: Commands) -> None:
+    """Add what can be said."""
+    parser = commands.add(
+        "info",
+        info,
+        "show what a disk image is",
+        "Show what a disk image is, with the whole chain of its parents, and what Windows tells "
+        "about it; or list the images in a folder.",
+        "disk.vhd --json",
+        ".",
+    )
+    parser.add_argument(
+        "path", metavar="PATH", type=types.path, help="the image, or a folder of images"
+    )
+    add_json(parser, "print it as JSON")
 
 
 def info(options: argparse.Namespace) -> int:

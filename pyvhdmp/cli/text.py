@@ -11,7 +11,6 @@ __all__ = [
     "format_seconds",
     "format_size",
     "parse_size",
-    "path",
     "printable",
 ]
 
@@ -35,11 +34,6 @@ def parse_size(text: str) -> int:
     if rest:
         raise ValueError(f"{text!r} is no whole number of bytes, such as 512K, 1.5G or 10GiB")
     return size
-
-
-def path(text: str) -> str:
-    """Return a path as it is. Arguments of this type are completed with the names of files."""
-    return text
 
 
 def printable(text: str) -> str:

@@ -16,7 +16,12 @@ from pyvhdmp.disk.held import HeldBuffers
 from pyvhdmp.disk.images import FixedVhdDisk, NewImage, RawDisk, make_fixed_vhd
 from pyvhdmp.disk.new_images import make_virtual_image, new_image_kind
 from pyvhdmp.disk.opening import Backend, open_disk
-from pyvhdmp.disk.reach import is_vhdmp_out_of_reach, open_virtual_disk, wanting_vhdmp
+from pyvhdmp.disk.reach import (
+    is_vhdmp_out_of_reach,
+    open_virtual_disk,
+    refuse_without_vhdmp,
+    wanting_vhdmp,
+)
 from pyvhdmp.disk.slices import Slice as Slice
 from pyvhdmp.disk.vhdmp import NewVirtualImage, VhdmpDisk
 
@@ -36,5 +41,6 @@ __all__ = [
     "new_image_kind",
     "open_disk",
     "open_virtual_disk",
+    "refuse_without_vhdmp",
     "wanting_vhdmp",
 ]

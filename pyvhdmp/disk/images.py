@@ -33,7 +33,6 @@ from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.logs import logger
 from pyvhdmp.overlapped import OverlappedFile
 from pyvhdmp.vhd import FOOTER_SIZE, SECTOR_SIZE, Footer, check_size
-from pyvhdmp.virtual_disk.formats import VirtualDiskFormat, format_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -229,16 +228,15 @@ def make_fixed_vhd(
 ) -> uuid.UUID:
     """Create a fixed .vhd of `size` bytes of zeros; return its identity. Needs no driver.
 
-    Give it a name that ends in .vhd: `open_disk` goes by the name. `size`: a multiple of 512,
-    up to 2040 GiB; Windows itself makes no disk of less than 3 MiB, and this does. `disk_id`:
-    its identity, by default a new one. Raises `FileExistsError` if there is such a file,
-    `InvalidInputError` for another size, or a name that stands for another format, and the
-    `OSError` of Windows.
+    Its name must end in .vhd, as `open_disk` goes by that. `size`: a multiple of 512, up to
+    2040 GiB; Windows itself makes no disk of less than 3 MiB, and this does. `disk_id`: its
+    identity, by default a new one. Raises `FileExistsError` if there is such a file,
+    `InvalidInputError` for another size or name, and the `OSError` of Windows.
     """
     name, size = files.checked_path(path), whole_number(size, "size")
     if disk_id is not None:
         identity(disk_id, "disk_id")
-    if format_of(name) not in (None, VirtualDiskFormat.VHD):
+    if not name.lower().endswith(".vhd"):
         raise InvalidInputError.because("the name of a fixed VHD must end in .vhd", name)
     check_size(size, name)
     image = NewImage(name, size, FixedVhdDisk, disk_id=disk_id)

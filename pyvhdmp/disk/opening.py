@@ -11,7 +11,7 @@ from pyvhdmp.completion import CompletionPort
 from pyvhdmp.disk.base import Disk
 from pyvhdmp.disk.images import FixedVhdDisk, RawDisk
 from pyvhdmp.disk.other_formats import AS_IT_IS
-from pyvhdmp.disk.reach import VHDMP_ONLY, is_vhdmp_out_of_reach, refuse
+from pyvhdmp.disk.reach import VHDMP_ONLY, is_vhdmp_out_of_reach, refuse_without_vhdmp
 from pyvhdmp.disk.vhdmp import VhdmpDisk
 from pyvhdmp.errors import InvalidInputError, reason_of
 from pyvhdmp.logs import logger
@@ -115,11 +115,11 @@ def _open_virtual(name: str, suffix: str, *, read_only: bool, port: CompletionPo
             raise
         if suffix != ".vhd":
             files.check_exists(current(), name)
-            refuse(name, f"a {suffix} needs Windows' VHDMP driver", error)
+            refuse_without_vhdmp(name, f"a {suffix} needs Windows' VHDMP driver", error)
         try:
             disk = FixedVhdDisk.open(name, read_only=read_only, port=port)
         except NotFixedError as reason:
-            refuse(name, str(reason.strerror), error)
+            refuse_without_vhdmp(name, str(reason.strerror), error)
         logger.info("%s goes without VHDMP, which is out of reach: %s", name, reason_of(error))
         return disk
     return VhdmpDisk.take_over(attached, read_only=read_only, port=port)

@@ -18,6 +18,7 @@ from typing import Final, NoReturn
 from pyvhdmp import files
 from pyvhdmp._win32 import constants, current
 from pyvhdmp.errors import InvalidInputError, code_of, reason_of
+from pyvhdmp.hints import hint_for_no_vhdmp
 from pyvhdmp.virtual_disk import VirtualDisk
 from pyvhdmp.virtual_disk.formats import NAMES, format_of, suffix_of
 
@@ -25,7 +26,7 @@ __all__ = [
     "VHDMP_ONLY",
     "is_vhdmp_out_of_reach",
     "open_virtual_disk",
-    "refuse",
+    "refuse_without_vhdmp",
     "wanting_vhdmp",
 ]
 
@@ -72,7 +73,7 @@ def open_virtual_disk(
         files.check_exists(current(), name)
         if format_of(name) is None:
             raise InvalidInputError.because(f"this wants a virtual disk: {NAMES}", name) from error
-        refuse(name, "this needs Windows' VHDMP driver", error)
+        refuse_without_vhdmp(name, "this needs Windows' VHDMP driver", error)
 
 
 @contextlib.contextmanager
@@ -94,7 +95,7 @@ def wanting_vhdmp(
         if not is_vhdmp_out_of_reach(error):
             raise
         error.filename = path
-        refuse(path, need, error, way_out)
+        refuse_without_vhdmp(path, need, error, way_out)
     try:
         yield
     except OSError as error:  # by now an invalid parameter is no more than that
@@ -103,17 +104,21 @@ def wanting_vhdmp(
         if error.filename != absent:  # it is about another disk, which the new one is made from
             raise
         error.filename = path
-        refuse(path, need, error, way_out)
+        refuse_without_vhdmp(path, need, error, way_out)
 
 
-def refuse(name: str, need: str, error: OSError, way_out: str | None = None) -> NoReturn:
-    """Raise for a file that only VHDMP reads, as `error` keeps it from doing so."""
+def refuse_without_vhdmp(
+    name: str | None, need: str, error: OSError, way_out: str | None = None
+) -> NoReturn:
+    """Raise for what only VHDMP does, as `error` keeps it from doing so."""
     if code_of(error) in _NOT_ALLOWED:
         error.add_note(f"Without that there is no way: {need}.")
         refusal, cause = error, error.__cause__
     else:
         need += f", which does not work here: {reason_of(error)}"
         refusal, cause = InvalidInputError.because(need, name), error
+        if (hint := hint_for_no_vhdmp(code_of(error))) is not None:
+            refusal.add_note(hint)
     if way_out is not None:
         refusal.add_note(way_out)
     raise refusal from cause

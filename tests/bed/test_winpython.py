@@ -106,21 +106,35 @@ def test_standard_input_from_a_pipe_keeps_every_byte() -> None:
     assert winpython("-c", program, data=data).stdout == data
 
 
-def test_standard_output_may_be_a_terminal() -> None:
+def on_a_terminal(*arguments: str) -> tuple[int, str]:
+    """Return the exit code of a program whose standard descriptors are one, and what is shown."""
     ours, theirs = os.openpty()
     with os.fdopen(ours, "rb", buffering=0) as terminal:
         with os.fdopen(theirs, "rb+", buffering=0) as standard:
             process = subprocess.Popen(
-                [LAUNCHER, "-c", "import sys; print('seen'); sys.exit(3)"],
+                [LAUNCHER, *arguments],
                 stdin=standard,
                 stdout=standard,
                 stderr=standard,
+                env=os.environ | {"WINPYTHON": "3.13"},
             )
         try:
-            assert process.wait(timeout=SECONDS) == 3
-            assert terminal.read(100).split() == [b"seen"]
+            code = process.wait(timeout=SECONDS)
+            return code, terminal.read(4000).decode()
         finally:
             process.kill()
+
+
+def test_standard_output_may_be_a_terminal_which_shows_every_letter() -> None:
+    code, shown = on_a_terminal("-c", "import sys; print('seen: größe ł 日本'); sys.exit(3)")
+    assert (code, shown.split()) == (3, ["seen:", "größe", "ł", "日本"])
+
+
+def test_a_terminal_gives_no_input_and_the_prompt_ends_at_once() -> None:
+    code, shown = on_a_terminal()
+    assert code == 0
+    assert shown.rstrip().endswith(">>>")
+    assert "Traceback" not in shown
 
 
 def test_capture_does_not_wait_for_the_wine_server_that_the_call_starts(tmp_path: Path) -> None:

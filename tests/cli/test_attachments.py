@@ -115,7 +115,7 @@ def test_without_vhdmp_they_say_so(disks: SimulatedWindows, run: Run, command: s
     assert "(Windows error 2)" in run(command, "none.vhdx").error
     said = run("attached").error.strip()  # and no hint about a disk that nobody named
     assert said.startswith(need)
-    assert said.endswith("(Windows error 120)")
+    assert said.endswith("(Windows error 120). A system that has none answers so, as Wine does.")
 
 
 def test_without_the_right_attach_says_what_it_takes(run: Run) -> None:

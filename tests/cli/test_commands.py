@@ -86,7 +86,33 @@ def test_compare_tells_by_its_exit_code(
     assert main(["compare", str(source), str(other)]) == 1
     assert capsys.readouterr().out == "they differ, first at byte 1000\n"
     assert main(["compare", str(source), str(other), "--json"]) == 1
-    assert json.loads(capsys.readouterr().out) == {"identical": False, "first_difference": 1000}
+    sizes = {"first_size": 2 * MIB, "second_size": 2 * MIB}
+    facts = {"identical": False, "first_difference": 1000} | sizes
+    assert json.loads(capsys.readouterr().out) == facts
+
+
+def test_images_of_two_sizes_differ(
+    source: FilePath, tmp_path: FilePath, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.img"
+    other.write_bytes(source.read_bytes()[:MIB])
+    assert main(["compare", str(source), str(other)]) == 1
+    said = f"they differ: {source} has {2 * MIB} bytes, {other} {MIB}\n"
+    assert capsys.readouterr() == (said, "")
+    assert main(["compare", str(other), str(source), "--json"]) == 1
+    facts = {"first_size": MIB, "second_size": 2 * MIB, "first_difference": None}
+    assert json.loads(capsys.readouterr().out) == {"identical": False} | facts
+
+
+def test_what_cannot_be_compared_is_not_taken_for_what_differs(
+    source: FilePath, tmp_path: FilePath, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options in ([], ["--json"], ["--quiet"]):
+        assert main(["compare", str(source), str(tmp_path / "none.img"), *options]) == 2
+        output, errors = capsys.readouterr()
+        assert output == ""
+        assert errors.count("\n") == 1
+        assert "(Windows error 2)" in errors
 
 
 @pytest.mark.parametrize(
@@ -103,7 +129,7 @@ def test_compare_tells_by_its_exit_code(
     ],
 )
 @pytest.mark.parametrize("command", ["info", "copy", "compare"])
-def test_bad_input_is_one_line_that_names_the_file_and_exit_code_1(
+def test_bad_input_is_one_line_that_names_the_file_and_an_exit_code(
     tmp_path: FilePath,
     capsys: pytest.CaptureFixture[str],
     command: str,
@@ -117,7 +143,7 @@ def test_bad_input_is_one_line_that_names_the_file_and_exit_code_1(
     arguments = [command, str(path)]
     if command != "info":
         arguments.append(str(tmp_path / "out.img") if command == "copy" else str(path))
-    assert main(arguments) == 1
+    assert main(arguments) == (2 if command == "compare" else 1)
     output, errors = capsys.readouterr()
     assert output == ""
     assert errors.count("\n") == 1

@@ -58,7 +58,10 @@ def completed(folder: Path, run: Run, *words: str) -> set[str]:
 def test_bash_completes_commands(folder: Path, run: Run) -> None:
     assert completed(folder, run, "") == {*COMMANDS} - {"completions"}
     assert completed(folder, run, "com") == {"compact", "compare"}
-    assert completed(folder, run, "--") == {"--help", "--version"}
+    assert completed(folder, run, "--v") == {"--version", "--verbose"}
+    assert completed(folder, run, "-") >= {"-h", "--help", "-q", "--quiet", "-v"}
+    assert completed(folder, run, "-q", "com") == {"compact", "compare"}
+    assert completed(folder, run, "-v", "-v", "merge", "--de") == {"--depth", "--delete"}
     assert completed(folder, run, "mount") == set()
 
 

@@ -87,11 +87,28 @@ def test_without_vhdmp_a_dynamic_vhd_names_the_one_that_can_be_had(
 ) -> None:
     vhdmp.vhdmp = False
     assert run("create", "a.vhd", "8M").error.endswith(
-        "(Windows error 120). --type fixed makes one that needs no driver."
+        "(Windows error 120). A system that has none answers so, as Wine does. "
+        "--type fixed makes one that needs no driver."
     )
     vhdmp.files["base.vhd"] = b""
     for arguments in (["a.vhdx", "8M"], ["a.vhd", "--parent", "base.vhd"]):
         assert "--type fixed" not in run("create", *arguments).error
+
+
+@pytest.mark.parametrize("options", [[], ["--type", "fixed"]])
+def test_without_vhdmp_a_copy_of_a_vhd_names_the_command_that_makes_one(
+    vhdmp: SimulatedWindows, run: Run, options: list[str]
+) -> None:
+    vhdmp.vhdmp = False
+    assert run("create", "x.vhd", "8M", "--type", "fixed").code == 0
+    assert run("create", "c.vhd", "--from", "x.vhd", *options).error.endswith(
+        " If x.vhd is a fixed one, `pyvhdmp copy` makes another without the driver."
+    )
+    assert run("copy", "x.vhd", "c.vhd").code == 0
+    assert run("compare", "x.vhd", "c.vhd").code == 0
+    vhdmp.files["x.vhdx"] = b""
+    for arguments in (["d.vhdx", "--from", "x.vhd"], ["d.vhd", "--from", "x.vhdx"]):
+        assert "pyvhdmp copy" not in run("create", *arguments).error
 
 
 @pytest.mark.parametrize("has_vhdmp", [True, False])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -129,6 +131,28 @@ def test_a_disk_goes_to_standard_output_and_nothing_else_does(
     assert terminal.getvalue().split("\r")[-2].strip() == ""
 
 
+@pytest.mark.parametrize("nowhere", ["NUL", "nul", "/dev/null"])
+def test_a_disk_that_goes_nowhere_is_read_to_its_end(
+    machine: SimulatedWindows | None, tmp_path: FilePath, run: Run, nowhere: str
+) -> None:
+    (tmp_path / "in.img").write_bytes(CONTENT)
+    source = str(tmp_path / "in.img")
+    assert run("copy", source, nowhere).text.startswith("read 3.0 MiB in ")
+    figures = run("copy", source, nowhere, "--json").json
+    assert (figures["target"], figures["bytes"]) == (nowhere, SIZE)
+    assert figures["requests"] > 0
+    assert "(Windows error 2)" in run("copy", str(tmp_path / "none.img"), nowhere).error
+    assert [path.name for path in tmp_path.iterdir()] == ["in.img"]
+
+
+def test_a_disk_that_cannot_be_read_to_its_end_is_one_line(
+    vhdmp: SimulatedWindows, run: Run
+) -> None:
+    vhdmp.files["in.img"] = CONTENT
+    vhdmp.fail_next("ReadFile", 23, pending=True, calls=20)  # the first are no more than probes
+    assert "(Windows error 23)" in run("copy", "in.img", "NUL").error
+
+
 def test_ctrl_c_in_a_copy_to_standard_output(
     machine: SimulatedWindows | None,
     tmp_path: FilePath,
@@ -152,7 +176,10 @@ def test_ctrl_c_in_a_copy_to_standard_output(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["-", "-"], "SRC and DST cannot both be -"),
+        (["-", "-"], "- as SRC cannot go with - as DST"),
+        (["-", "NUL", "--size", "8M"], "- as SRC cannot go with NUL as DST"),
+        (["a.img", "nul", "--verify"], "--verify cannot go with nul as DST"),
+        (["a.img", "/dev/null", "--type", "fixed"], "--type cannot go with /dev/null as DST"),
         (["-", "b.vhd"], "- as SRC wants --size, such as --size 10G"),
         (["-", "b.vhd", "--size", "much"], "argument --size: 'much' is no size, such as"),
         (["-", "b.vhdx", "--size", "8M", "--parent", "a.vhdx"], "--parent cannot go with - as SRC"),
@@ -211,15 +238,21 @@ PROGRAM = (
 ROOT = Path(__file__).parents[2]
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def start(
+    folder: Path,
+    *arguments: str,
+    output: int = subprocess.PIPE,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
     program = [*PROGRAM, *arguments]
     if sys.platform != "win32":
         program[2] = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n" + program[2]
     return subprocess.Popen(
         program,
         cwd=folder,
+        env=environment,
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.PIPE,
     )
 
@@ -248,6 +281,13 @@ def test_an_image_goes_through_a_pipe_to_the_byte(folder: Path) -> None:
     assert output == NASTY + CONTENT
 
 
+def test_standard_output_that_leads_nowhere_is_no_terminal(folder: Path) -> None:
+    (folder / "in.img").write_bytes(CONTENT)
+    process = start(folder, "copy", "in.img", "-", output=subprocess.DEVNULL)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, b"")
+
+
 def test_a_pipe_that_nobody_reads_any_more_is_one_line_and_exit_code_1(folder: Path) -> None:
     (folder / "in.img").write_bytes(CONTENT * 4)
     process = start(folder, "copy", "in.img", "-", "--io-size", "4K")
@@ -269,3 +309,22 @@ def test_a_pipe_that_ends_too_early_is_one_line_and_no_file(folder: Path) -> Non
     assert (process.returncode, output) == (1, b"")
     assert errors.startswith(f"pyvhdmp: standard input: it ended after {SIZE} bytes: ".encode())
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [["ł.img"], ["."], ["ł.img", "-vv"], ["none ł.img"]])
+def test_names_go_through_a_pipe_that_has_no_letters_for_them(
+    folder: Path, options: list[str]
+) -> None:
+    (folder / "ł.img").write_bytes(CONTENT)
+    environment = {name: value for name, value in os.environ.items() if "UTF8" not in name}
+    environment["PYTHONIOENCODING"] = "" if sys.platform == "win32" else "ascii"
+    process = start(folder, "info", *options, environment=environment)
+    outputs = process.communicate(timeout=60)
+    assert process.returncode == (1 if "none" in options[0] else 0)
+    text = b"".join(outputs).decode("ascii")
+    assert "\\u0142.img" in text
+    assert "Error" not in text
+    if process.returncode == 0:
+        process = start(folder, "info", *options, "--json", environment=environment)
+        facts = json.loads(process.communicate(timeout=60)[0])
+        assert "ł.img" in json.dumps(facts, ensure_ascii=False)

@@ -103,15 +103,19 @@ def test_make_fixed_vhd_refuses_a_size_and_leaves_no_file(tmp_path: FilePath, si
     assert not path.exists()
 
 
-@pytest.mark.parametrize("name", ["new.vhdx", "new.AVHDX", "new.vhds", "new.iso"])
-def test_make_fixed_vhd_refuses_a_name_that_stands_for_something_else(
+@pytest.mark.parametrize(
+    "name", ["new.vhdx", "new.AVHDX", "new.avhd", "new.vhds", "new.iso", "new.img", "new", "newvhd"]
+)
+def test_make_fixed_vhd_refuses_a_name_that_open_disk_would_take_for_something_else(
     tmp_path: FilePath, name: str
 ) -> None:
     path = tmp_path / name
     with pytest.raises(InvalidInputError, match=r"must end in \.vhd"):
         make_fixed_vhd(path, SIZE)
     assert not path.exists()
-    make_fixed_vhd(tmp_path / "new.partial", SIZE)
+    make_fixed_vhd(tmp_path / "new.VHD", SIZE)
+    with refusing_driver(), open_disk(tmp_path / "new.VHD") as disk:
+        assert disk.size == SIZE
 
 
 def test_make_fixed_vhd_leaves_no_file_when_it_fails(tmp_path: FilePath) -> None:

@@ -497,6 +497,8 @@ def test_what_the_driver_is_missing_for_is_refused_with_its_error(
     assert f"(Windows error {shown})" in str(caught.value)
     assert windows.winerror(caught.value.__cause__) == code
     assert caught.value.filename == "a.vhdx"
+    notes = getattr(caught.value, "__notes__", [])
+    assert any("as Wine does" in note for note in notes) == (code in (87, 120))
 
 
 def test_a_missing_file_is_missing_even_where_the_driver_does_not_look(

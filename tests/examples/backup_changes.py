@@ -161,7 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             print(restore(options.folder, options.image))
     except (OSError, RuntimeError, ValueError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        notes = getattr(error, "__notes__", [])  # what else is known of it, and what helps
+        print(f"{parser.prog}: {error}", *notes, sep="\n  ", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted", file=sys.stderr)

@@ -13,19 +13,22 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import TypeAlias
 
-from pyvhdmp.copying import CopyResult, copy_image
+from pyvhdmp import CopyResult, copy_image
 
 IMAGES = (".img", ".raw", ".vhd", ".vhdx", ".avhdx")
 SUFFIXES = {"vhdx": ".vhdx", "vhd": ".vhd", "raw": ".img"}
 MIB = 1 << 20
 
+Failure: TypeAlias = tuple[str, BaseException]  # what failed, and why
 
-def convert(images: Mapping[Path, Path], jobs: int) -> list[str]:
-    """Convert images, sources by target, so many at a time; return what failed, and why."""
+
+def convert(images: Mapping[Path, Path], jobs: int) -> list[Failure]:
+    """Convert images, sources by target, so many at a time; return what failed."""
     stopped = threading.Event()
     progress = dict.fromkeys(images, (0, 0))
-    failures = []
+    failures: list[Failure] = []
 
     def convert_one(target: Path) -> CopyResult:
         def report(phase: str, done: int, total: int) -> None:
@@ -48,7 +51,7 @@ def convert(images: Mapping[Path, Path], jobs: int) -> list[str]:
                     if (error := future.exception()) is None:
                         print(f"{source} -> {target}: {future.result().bytes} bytes")
                     else:
-                        failures.append(f"{source} -> {target}: {error}")
+                        failures.append((f"{source} -> {target}", error))
                 show(summary(len(images) - len(pending), progress))
             show("")
         except BaseException:
@@ -82,14 +85,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"{options.source} is no folder")
     if options.jobs < 1:
         parser.error("N must be 1 or more")
+    if options.target.exists() and options.target.samefile(options.source):
+        parser.error("TARGET must be another folder than SOURCE")
     images: dict[Path, Path] = {}
-    failures = []
+    failures: list[Failure] = []
     for source in sorted(options.source.iterdir()):
         target = options.target / (source.stem + SUFFIXES[options.to])
         if source.suffix.lower() not in IMAGES:
             continue
         if target in images:
-            failures.append(f"{source.name}: {images[target].name} becomes {target.name} already")
+            why = f"{images[target].name} becomes {target.name} already"
+            failures.append((source.name, ValueError(why)))
         else:
             images[target] = source
     try:
@@ -99,10 +105,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{parser.prog}: interrupted", file=sys.stderr)
         return 130
     except (OSError, RuntimeError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        notes = getattr(error, "__notes__", [])  # what else is known of it, and what helps
+        print(f"{parser.prog}: {error}", *notes, sep="\n  ", file=sys.stderr)
         return 1
-    for failure in failures:
-        print(f"{parser.prog}: {failure}", file=sys.stderr)
+    for image, failure in failures:
+        notes = getattr(failure, "__notes__", [])
+        print(f"{parser.prog}: {image}: {failure}", *notes, sep="\n  ", file=sys.stderr)
     return 1 if failures else 0
 
 

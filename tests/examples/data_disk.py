@@ -146,4 +146,6 @@ if __name__ == "__main__":
     try:
         main(options.folder)
     except (OSError, RuntimeError) as error:
-        sys.exit(f"{parser.prog}: {error}")
+        notes = getattr(error, "__notes__", [])  # what else is known of it, and what helps
+        print(f"{parser.prog}: {error}", *notes, sep="\n  ", file=sys.stderr)
+        sys.exit(1)

@@ -56,7 +56,16 @@ def walk(entry: DirectoryEntry, path: PurePosixPath) -> Iterator[Found]:
     if entry.is_directory():
         for child in entry.iterdir():
             if child.name not in (".", "..") and not child.is_volume_id():
-                yield from walk(child, path / checked(child.name))
+                yield from walk(child, path / name_of(child))
+
+
+def name_of(entry: DirectoryEntry) -> str:
+    """Return a name as Windows shows it. Of a short one, two bits tell what is in lower case."""
+    base, dot, suffix = entry.name.partition(".")
+    bits = 0 if entry.ldirents else entry.dirent.DIR_NTRes
+    return checked(
+        (base.lower() if bits & 8 else base) + dot + (suffix.lower() if bits & 16 else suffix)
+    )
 
 
 def checked(name: str) -> str:
@@ -104,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise ValueError(f"{options.image} has no FAT file system number {options.number}")
             entries = [system.get(path) for path in options.paths]
             found = itertools.chain.from_iterable(
-                walk(entry, PurePosixPath("" if entry is system.root else checked(entry.name)))
+                walk(entry, PurePosixPath("" if entry is system.root else name_of(entry)))
                 for entry in entries
             )
             if options.to is None:
@@ -115,7 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.to.mkdir(parents=True, exist_ok=True)
                 print(f"{copy(found, options.to)} files copied to {options.to}")
     except (OSError, RuntimeError, ValueError, FatError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        notes = getattr(error, "__notes__", [])  # what else is known of it, and what helps
+        print(f"{parser.prog}: {error}", *notes, sep="\n  ", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted", file=sys.stderr)

@@ -137,6 +137,29 @@ def test_the_clusters_of_a_file_may_lie_in_any_order(
     assert pulled(to) == {"file": first + second + third}
 
 
+@pytest.mark.parametrize(
+    ("bits", "name"), [(0, "HELLO.TXT"), (8, "hello.TXT"), (16, "HELLO.txt"), (24, "hello.txt")]
+)
+def test_a_short_name_has_the_case_that_windows_shows(
+    make_fat32: Callable[[dict[int, bytes]], str],
+    to: Path,
+    bits: int,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    content = data_disk.fat32({"file": b"content"}, volume_id=7)
+    at = data_disk.FIRST + 2 * data_disk.PER_CLUSTER
+    label, _, entry = (content[at][start : start + 32] for start in (0, 32, 64))
+    short = b"HELLO   TXT" + entry[11:12] + bytes([bits]) + entry[13:]
+    content[at] = (label + short).ljust(len(content[at]), b"\0")
+    image = make_fat32(content)
+    assert pull_files.main([image, "/hello.txt", "--to", str(to)]) == 0
+    assert pulled(to) == {name: b"content"}
+    capsys.readouterr()
+    assert pull_files.main([image]) == 0
+    assert capsys.readouterr().out.split() == ["7", name]
+
+
 @pytest.mark.parametrize("name", ["..\\..\\evil", "a/../../evil", "C:evil", "file:stream", ".. "])
 def test_a_name_that_leads_elsewhere_is_refused(
     name: str,
@@ -163,7 +186,7 @@ def test_nothing_that_is_there_is_overwritten(
 @pytest.mark.parametrize(
     ("arguments", "said"), [(["none.img"], "none.img"), (["disk.img", "absent"], "absent")]
 )
-def test_what_is_not_there_is_one_line(
+def test_what_is_not_there_is_named(
     arguments: list[str], said: str, tmp_path: FilePath, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = make_file("raw", tmp_path, size=8 * MIB)
@@ -171,5 +194,4 @@ def test_what_is_not_there_is_one_line(
         _format(disk, FILES, size=disk.size, offset=0)
     image, *paths = arguments
     assert pull_files.main([str(tmp_path / image), *paths]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert said in line
+    assert said in capsys.readouterr().err.splitlines()[0]

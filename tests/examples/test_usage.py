@@ -1,8 +1,9 @@
-"""How the examples are called, and that one line says what is wrong."""
+"""How the examples are called, and what they say when something is wrong."""
 
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Final
 
 import pytest
 
+from pyvhdmp.testing import SimulatedWindows
 from tests.examples import (
     backup_changes,
     convert_folder,
@@ -66,6 +68,7 @@ def test_help_says_what_a_script_does(script: ModuleType, said: str, tmp_path: P
         (backup_changes, [], "the following arguments are required: COMMAND"),
         (convert_folder, ["none", "to"], "error: none is no folder"),
         (convert_folder, [".", "to", "--jobs", "0"], "N must be 1 or more"),
+        (convert_folder, [".", "."], "TARGET must be another folder than SOURCE"),
         (convert_folder, [".", "to", "--to", "vmdk"], "invalid choice: 'vmdk'"),
         (watch_compact, ["a.vhdx", "--timeout", "soon"], "invalid float value: 'soon'"),
     ],
@@ -97,3 +100,33 @@ def test_without_windows_one_line_says_so(
     assert code == 1
     assert text.startswith(Path(str(script.__file__)).name + ": ")
     assert NO_WINDOWS in text
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        (data_disk, ["."]),
+        (pull_files, ["none.img"]),
+        (backup_changes, ["backup", "none.vhdx", "to"]),
+        (convert_folder, [".", "to"]),
+        (watch_compact, ["none.vhdx"]),
+    ],
+)
+def test_an_error_has_its_notes_below_it(
+    script: ModuleType,
+    arguments: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "none.vhdx").touch()  # of the real machine alone
+    monkeypatch.chdir(tmp_path)
+    path = str(script.__file__)
+    monkeypatch.setattr(sys, "argv", [path, *arguments])
+    with SimulatedWindows(vhdmp=False), pytest.raises(SystemExit) as ended:
+        runpy.run_path(path, run_name="__main__")
+    assert ended.value.code == 1
+    said, *notes = capsys.readouterr().err.splitlines()
+    assert said.startswith(Path(path).name + ": ")
+    assert "failed with Windows error" in notes[0]
+    assert all(note.startswith("  ") for note in notes)

@@ -63,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         show("")
         after = file_size(options.image)
     except (OSError, RuntimeError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        notes = getattr(error, "__notes__", [])  # what else is known of it, and what helps
+        print(f"{parser.prog}: {error}", *notes, sep="\n  ", file=sys.stderr)
         return 1
     print(f"{outcome}: {options.image} is whole, and takes {after} bytes (before: {before})")
     return code

@@ -24,7 +24,9 @@ from pyvhdmp import (
     BlockingDisk,
     ChangedRange,
     ChangeTracking,
+    Comparison,
     CompletionPort,
+    CopyResult,
     Disk,
     DiskError,
     FixedVhdDisk,
@@ -49,6 +51,8 @@ from pyvhdmp import (
     VirtualDiskFormat,
     VirtualDiskInfo,
     VirtualDiskType,
+    compare_images,
+    copy_image,
     make_fixed_vhd,
     open_disk,
 )
@@ -86,6 +90,20 @@ def opening(path: str, backend: Backend, port: CompletionPort) -> None:
     assert_type(RawDisk.open(path), RawDisk)
     assert_type(FixedVhdDisk.open(path, port=port), FixedVhdDisk)
     assert_type(VhdmpDisk.open(path, cached_io=True), VhdmpDisk)
+
+
+def copying(source: str, target: Path) -> None:
+    def report(phase: str, done: int, total: int) -> None:
+        print(phase, done, total)
+
+    result = copy_image(source, target, disk_type=VirtualDiskType.FIXED, verify=True, report=report)
+    assert_type(result, CopyResult)
+    assert_type((result.bytes, result.seconds, result.verified), tuple[int, float, bool])
+    assert_type(copy_image(Folder(), target, parent=source, force=True), CopyResult)
+    found = compare_images(source, target, queue_depth=8, io_size=1 << 20)
+    assert_type(found, Comparison)
+    assert_type(found.first_difference, int | None)
+    assert_type((found.identical, found.first_size, found.second_size), tuple[bool, int, int])
 
 
 def using(disk: Disk, other: RawDisk) -> None:

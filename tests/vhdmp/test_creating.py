@@ -16,13 +16,14 @@ from pyvhdmp import (
     VirtualDisk,
     VirtualDiskFormat,
     VirtualDiskType,
+    compare_images,
+    copy_image,
     make_fixed_vhd,
     open_disk,
 )
 from pyvhdmp._win32 import constants
 from pyvhdmp._win32 import virtdisk_enums as enums
 from pyvhdmp._win32.virtdisk import PROTOTYPES, SINCE
-from pyvhdmp.copying import compare_images, copy_image
 from tests.support.files import FilePath, make_folders, make_zeros
 from tests.support.windows import is_inheritable, winerror
 from tests.vhdmp.helpers import (
@@ -570,7 +571,7 @@ def test_an_image_is_copied_into_a_vhdx_and_back(tmp_path: FilePath) -> None:
     names = [os.fspath(tmp_path / name) for name in ("in.img", "disk.vhdx", "out.img")]
     copy_image(names[0], names[1], verify=True)
     copy_image(names[1], names[2], verify=True)
-    assert compare_images(names[0], names[2]) is None
+    assert compare_images(names[0], names[2]).identical
     with VirtualDisk.open(names[1], info_only=True) as made:
         assert made.info.disk_type is VirtualDiskType.DYNAMIC
         assert made.info.virtual_size == 32 * MIB

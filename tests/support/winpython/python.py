@@ -118,7 +118,12 @@ def pip(cache: Cache) -> list[str]:
 def python_environment(cache: Cache, version: str, packages: Path | None) -> dict[str, str]:
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(":") if path]
     paths += [str(path) for path in (CHECKOUT, packages) if path]
-    environment = {"PYTHONPATH": ";".join(windows_path(path) for path in paths)}
+    environment = {
+        "PYTHONPATH": ";".join(windows_path(path) for path in paths),
+        "PYTHON_BASIC_REPL": "1",  # the other one wants a console, and 3.13 dies without
+    }
+    if os.isatty(1):  # where Linux shows what the program writes
+        environment["PYTHONIOENCODING"] = os.environ.get("PYTHONIOENCODING", "utf-8")
     if bytecode := os.environ.get("PYTHONPYCACHEPREFIX"):
         environment["PYTHONPYCACHEPREFIX"] = windows_path(bytecode)
     else:  # keep it, for the speed, and keep it out of the checkout

@@ -5,8 +5,13 @@ class FAT:
     runlist: Callable[[int], Iterable[tuple[int, int]]]
     def chain(self, cluster: int) -> Iterator[int]: ...
 
+class Dirent:
+    DIR_NTRes: int
+
 class DirectoryEntry:
     name: str
+    dirent: Dirent
+    ldirents: list[object]
     size: int
     def is_directory(self) -> bool: ...
     def is_volume_id(self) -> bool: ...
