@@ -5,6 +5,8 @@ Rules:
 1. They are held until they are closed and no request uses them any more, whichever is later.
 2. What a request has to know of them (where they lie, which call takes them) is found out when
    they are first held, so it costs a request nothing, however many they are.
+3. Ctrl+C may come between any two steps. So who uses them is noted, and not how many do:
+   each step can be repeated, and what was never begun can be ended.
 """
 
 from __future__ import annotations
@@ -30,20 +32,13 @@ __all__ = ["HeldBuffers", "Use"]
 class SharedPins(Pins):
     """Pins that any number of requests share, each of which has a `use` of them."""
 
-    __slots__ = (
-        "_closed",
-        "_first_read_only",
-        "_lock",
-        "_users",
-        "_with_list",
-        "_without_list",
-    )
+    __slots__ = ("_first_read_only", "_lock", "_users", "_with_list", "_without_list", "closed")
 
     def __init__(self, buffers: list[Buffer]) -> None:
         super().__init__(buffers, writable=False)
         self._lock = threading.RLock()  # a finalizer may come back in
-        self._users = 0
-        self._closed = False
+        self._users: set[int] = set()  # by their ids: what is in here is not kept alive by it
+        self.closed: bool = False
         read_only = (index for index, view in enumerate(self._views) if view.readonly)
         self._first_read_only = next(read_only, None)
         self._with_list = direct_memory(self, scatter=True)
@@ -61,23 +56,27 @@ class SharedPins(Pins):
             )
         return Use(self)
 
-    def used(self, count: int) -> None:
-        """One request more, or less. Raises `ValueError` for one more if they are closed."""
+    def enter(self, use: Use) -> None:
+        """One use more. Raises `ValueError` if they are closed."""
         with self._lock:
-            if self._closed and count > 0:
+            if self.closed:
                 raise ValueError("the buffers are closed")
-            self._users += count
-            is_over = self._closed and not self._users
-        if is_over:
-            self.release()
+            self._users.add(id(use))
+
+    def leave(self, use: Use) -> None:
+        """A use is over, if it was one."""
+        self._users.discard(id(use))
+        self._release_if_idle()
 
     def close(self) -> None:
         """No more requests: the last one lets the buffers go, or this, if there is none."""
+        self.closed = True
+        self._release_if_idle()
+
+    def _release_if_idle(self) -> None:
         with self._lock:
-            is_over = not self._closed and not self._users
-            self._closed = True
-        if is_over:
-            self.release()
+            if self.closed and not self._users:
+                self.release()
 
     def memory(self, *, scatter: bool) -> int | list[int] | None:
         """Return what `direct_memory` does."""
@@ -90,21 +89,22 @@ class Use(Pins):
     __slots__ = ("_shared",)
 
     def __init__(self, shared: SharedPins) -> None:
-        self._shared: SharedPins | None = None
-        shared.used(+1)
-        self._shared = shared
+        self._shared: SharedPins | None = shared
+        shared.enter(self)
         self.addresses: list[int] = shared.addresses
         self.lengths: list[int] = shared.lengths
         self.length: int = shared.length
 
     def __del__(self) -> None:
-        self.release()
+        if hasattr(self, "_shared"):
+            self.release()
 
     def release(self) -> None:
         """The request is over. Can be repeated."""
-        shared, self._shared = self._shared, None
+        shared = self._shared
         if shared is not None:
-            shared.used(-1)
+            shared.leave(self)
+            self._shared = None
 
     def memory(self, *, scatter: bool) -> int | list[int] | None:
         """Return what `direct_memory` does."""
@@ -131,10 +131,9 @@ class HeldBuffers:
         pin_buffers(given, writable=False).release()  # says which one cannot be used
         self.pins: SharedPins = SharedPins(given)
         self.length: int = self.pins.length
-        self._closed = False
 
     def __repr__(self) -> str:
-        return f"<HeldBuffers of {self.length} bytes{', closed' if self._closed else ''}>"
+        return f"<HeldBuffers of {self.length} bytes{', closed' if self.closed else ''}>"
 
     def __enter__(self) -> Self:
         return self
@@ -154,9 +153,8 @@ class HeldBuffers:
     @property
     def closed(self) -> bool:
         """Whether requests are refused."""
-        return self._closed
+        return self.pins.closed
 
     def close(self) -> None:
         """Let the buffers go as soon as no request uses them. Idempotent, and does not wait."""
-        self._closed = True
         self.pins.close()
