@@ -10,12 +10,12 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from typing import Final, TypeVar
 
 from pyvhdmp._win32.memory import Pins
-from pyvhdmp.buffers import PAGE_SIZE, PooledBlock
+from pyvhdmp.buffers import PAGE_SIZE, BouncePool, PooledBlock
 from pyvhdmp.disk.direction import Direction
 from pyvhdmp.disk.plan import MAX_PART
 from pyvhdmp.overlapped import OverlappedFile
@@ -127,16 +127,19 @@ class PooledRead(DirectTransfer[bytes]):
 
     def __init__(self, direction: Direction, block: PooledBlock, length: int, offset: int) -> None:
         self._block = block
-        self._view = memoryview(block.memory)[:length]
-        super().__init__(direction, Pins([self._view], writable=True), offset, self._take)
-
-    def _take(self) -> bytes:
-        try:
-            return bytes(self._view)
-        finally:
-            self.file.port.bounce.give(self._block)
+        view, pool = memoryview(block.memory)[:length], direction.file.port.bounce
+        take = partial(_bytes_of, view, block, pool)  # no method, so that this is no cycle
+        super().__init__(direction, Pins([view], writable=True), offset, take)
 
     def fail(self, error: BaseException) -> None:
         """Give the block back, and finish with an error."""
         self.file.port.bounce.give(self._block)
         super().fail(error)
+
+
+def _bytes_of(view: memoryview, block: PooledBlock, pool: BouncePool) -> bytes:
+    """Return what was read into a block, which goes back."""
+    try:
+        return bytes(view)
+    finally:
+        pool.give(block)
