@@ -57,7 +57,7 @@ class Transfer(IoFuture[T], KernelCall):
 
     def abandon(self) -> None:
         """An exception came up while this was begun. If it was, its packet will come (rule 3)."""
-        if not self.begun:
+        if not self.begun and not self.done():
             self.finish(constants.ERROR_OPERATION_ABORTED, 0)
 
 

@@ -23,7 +23,7 @@ import operator
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar, Final, cast
+from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias, cast
 
 from pyvhdmp._win32.library import CType
 
@@ -79,7 +79,9 @@ _nbytes: Callable[[memoryview], int] = operator.attrgetter("nbytes")
 
 _IS_FREE_THREADED: Final = "free-threading" in sys.version
 
-_watcher: tuple[Callable[[int, int], None], Callable[[int, int], None]] | None = None
+_Watcher: TypeAlias = tuple[Callable[[int, int], None], Callable[[int, int], None]]
+
+_watcher: _Watcher | None = None
 
 
 class FixedMemory(mmap.mmap):
@@ -118,6 +120,25 @@ class _ReadOnly:
     __del__ = release
 
 
+class _Watched:
+    """Tells a watcher of memory that is held, and when it is not any more."""
+
+    __slots__ = ("_memory", "_released")
+
+    def __init__(self, memory: list[tuple[int, int]], watcher: _Watcher) -> None:
+        pinned, self._released = watcher
+        self._memory = memory
+        for address, length in memory:
+            pinned(address, length)
+
+    def release(self) -> None:
+        memory, self._memory = self._memory, []
+        for address, length in memory:
+            self._released(address, length)
+
+    __del__ = release
+
+
 class Pins:
     """The memory of some objects with the buffer protocol, held in place together.
 
@@ -134,7 +155,7 @@ class Pins:
     def __init__(self, buffers: Sequence[object], writable: bool) -> None:
         # No local variable holds what holds: whoever looks at the frames of a thread, as
         # debuggers do, would keep it. What is asked of each is a loop of the interpreter's own.
-        self._holders: Sequence[ctypes.c_char | _ReadOnly] = ()
+        self._holders: Sequence[ctypes.c_char | _ReadOnly | _Watched] = ()
         memory = buffers[0] if len(buffers) == 1 else None
         if isinstance(memory, FixedMemory):
             self._views = [_view(memory)]
@@ -148,17 +169,18 @@ class Pins:
             self.lengths = [self.length]
         else:
             try:
-                self._holders = list(map(_hold_writable, self._views))
-                self.addresses = list(map(_address_of, self._holders))
+                if _IS_FREE_THREADED:
+                    self._hold_each(writable)  # rule 4
+                else:
+                    self._holders = list(map(_hold_writable, self._views))
+                    self.addresses = list(map(_address_of, self._holders))
             except (TypeError, ValueError):  # read-only or empty
-                self._hold_each(writable)
-            if _IS_FREE_THREADED:  # rule 4
                 self._hold_each(writable)
             self.lengths = list(map(_nbytes, self._views))
             self.length = sum(self.lengths)
         if _watcher is not None:
-            for address, length in zip(self.addresses, self.lengths, strict=True):
-                _watcher[0](address, length)
+            memory = list(zip(self.addresses, self.lengths, strict=True))
+            self._holders = [_Watched(memory, _watcher), *self._holders]
 
     def _hold_each(self, writable: bool) -> None:
         self._holders = [
@@ -180,13 +202,11 @@ class Pins:
 
         `user`: whose use of them is over, for those that are shared.
         """
-        if _watcher is not None and self._views:
-            for address, length in zip(self.addresses, self.lengths, strict=True):
-                _watcher[1](address, length)
-        if _IS_FREE_THREADED:
-            for holder in self._holders:
-                if isinstance(holder, _ReadOnly):
+        if _IS_FREE_THREADED or _watcher is not None:
+            for holder in self._holders:  # what watches first
+                if isinstance(holder, (_ReadOnly, _Watched)):
                     holder.release()
+        if _IS_FREE_THREADED:
             for view in self._views:
                 view.release()
         self._views, self._holders = [], ()  # which is all that it takes elsewhere

@@ -237,12 +237,16 @@ class Disk:
             view = memoryview(buffer)[:length]
             return self._transfer(self._reading, [view], sector, False, lambda: bytes(view))
         # Memory of our own need not be mapped for each read, and one call will always do.
+        transfer = None
         try:
             transfer = PooledRead(self._reading, block, length, start)
+            return transfer.start(block.address)
         except BaseException:
-            bounce.give(block)
+            if transfer is None:
+                bounce.give(block)
+            else:
+                transfer.abandon()
             raise
-        return transfer.start(block.address)
 
     def write(self, sector: int, data: Buffer, *, fua: bool = False) -> Future[None]:
         """Write `data` from `sector` on. Future of None. Raises as `write_vectored` does."""
@@ -377,6 +381,7 @@ class Disk:
             buffers.pins.check(writable=writable)
         else:
             pins = pin_buffers(_as_list(buffers), writable=writable)
+        request: DirectTransfer[T] | Request[T] | None = None
         try:
             start = self._start_of(pins.length, sector)
             if flush:
@@ -386,13 +391,16 @@ class Disk:
             else:
                 memory = direct_memory(pins, scatter=self._scatter)
             if memory is not None:
-                transfer = DirectTransfer(direction, pins, start, result)
-            else:
-                request = self._request(direction, pins, start, result, flush=flush)
+                request = transfer = DirectTransfer(direction, pins, start, result)
+                return transfer.start(memory)
+            request = parts = self._request(direction, pins, start, result, flush=flush)
+            return parts.start()
         except BaseException:
-            pins.release()
+            if request is None:
+                pins.release()
+            else:
+                request.abandon()
             raise
-        return request.start() if memory is None else transfer.start(memory)
 
     def _request(
         self,
@@ -435,13 +443,17 @@ class Disk:
         if self._file.port.on_thread():
             raise RuntimeError("a done-callback cannot wait for its own thread")
         pins = pin_buffers(buffers, writable=not direction.is_write)
+        request: Request[None] | None = None
         try:
             start = self._start_of(pins.length, sector)
-            request: Request[None] = self._request(direction, pins, start, None)
+            request = self._request(direction, pins, start, None)
+            request.run()
         except BaseException:
-            pins.release()
+            if request is None:
+                pins.release()
+            else:
+                request.abandon()
             raise
-        request.run()
 
     def _start_of(self, length: int, sector: int) -> int:
         """Return the byte at which a request begins, if it is right: rules 1 and 2."""

@@ -10,12 +10,12 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from typing import Final, TypeAlias, TypeVar
 
 from pyvhdmp._win32.memory import Pins
-from pyvhdmp.buffers import PAGE_SIZE, Block, PooledBlock
+from pyvhdmp.buffers import PAGE_SIZE, Block, BouncePool, PooledBlock
 from pyvhdmp.disk.direction import Direction
 from pyvhdmp.disk.plan import MAX_PART
 from pyvhdmp.overlapped import OverlappedFile
@@ -87,23 +87,18 @@ class DirectTransfer(Transfer[T]):
     def start(self, memory: Memory) -> DirectTransfer[T]:
         """Begin, with `direct_memory`. Raises `ValueError`, with nothing begun, if it is closed.
 
-        An array of pages is kept by the pins.
+        An array of pages is kept by the pins. Who calls this abandons it if it raises.
         """
         direction, offset = self._direction, self._offset
-        try:
-            self._pins.use(self)
-            if isinstance(memory, int):
-                self.file.begin(self, direction.plain, memory, self._length, offset)
-            elif isinstance(memory, list):
-                self._is_paged = True
-                self.file.begin_pages(self, direction.paged, memory, offset)
-            else:
-                self._is_paged = True
-                self.file.begin(self, direction.paged, memory.address, self._length, offset)
-        except BaseException:
-            if not self.begun:
-                self._pins.release(self)
-            raise
+        self._pins.use(self)
+        if isinstance(memory, int):
+            self.file.begin(self, direction.plain, memory, self._length, offset)
+        elif isinstance(memory, list):
+            self._is_paged = True
+            self.file.begin_pages(self, direction.paged, memory, offset)
+        else:
+            self._is_paged = True
+            self.file.begin(self, direction.paged, memory.address, self._length, offset)
         return self
 
     def finish(self, code: int, transferred: int) -> None:
@@ -143,16 +138,19 @@ class PooledRead(DirectTransfer[bytes]):
 
     def __init__(self, direction: Direction, block: PooledBlock, length: int, offset: int) -> None:
         self._block = block
-        self._view = memoryview(block.memory)[:length]
-        super().__init__(direction, Pins([self._view], writable=True), offset, self._take)
-
-    def _take(self) -> bytes:
-        try:
-            return bytes(self._view)
-        finally:
-            self.file.port.bounce.give(self._block)
+        view, pool = memoryview(block.memory)[:length], direction.file.port.bounce
+        take = partial(_bytes_of, view, block, pool)  # no method, so that this is no cycle
+        super().__init__(direction, Pins([view], writable=True), offset, take)
 
     def fail(self, error: BaseException) -> None:
         """Give the block back, and finish with an error."""
         self.file.port.bounce.give(self._block)
         super().fail(error)
+
+
+def _bytes_of(view: memoryview, block: PooledBlock, pool: BouncePool) -> bytes:
+    """Return what was read into a block, which goes back."""
+    try:
+        return bytes(view)
+    finally:
+        pool.give(block)

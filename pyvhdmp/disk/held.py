@@ -8,6 +8,8 @@ Rules:
 2. What a request has to know of them (where they lie, which call takes them) is found out when
    they are first held, so it costs a request nothing, however many they are. Nor does the
    array of their pages: it never changes, and any number of calls can read it.
+3. Ctrl+C may come between any two steps. So who uses them is noted, and not how many do:
+   each step can be repeated, and what was never begun can be ended.
 """
 
 from __future__ import annotations

@@ -82,8 +82,9 @@ class Request(Generic[T]):
         try:
             self._pins.use(self)
             self.file.enter(self)
-        except BaseException as error:
-            self._finish(error)  # there is nothing to wait for
+        except BaseException:  # there is nothing to wait for
+            self._pins.release(self)
+            self.file.leave(self)
             raise
         try:
             for _ in range(PARTS_IN_FLIGHT):
@@ -99,6 +100,11 @@ class Request(Generic[T]):
                 self._started()
                 raise
         return self.future
+
+    def abandon(self) -> None:
+        """An exception came up. If this was begun, it comes to its end; else it is over."""
+        if not self.file.has(self):
+            self._pins.release(self)
 
     def run(self) -> T:
         """Begin, and return the result or raise the error when the kernel has let go.
@@ -181,6 +187,12 @@ class Request(Generic[T]):
         return True
 
     def _fail(self, error: BaseException) -> None:
+        """Note the first error, and stop. One that is raised to who begins is not kept.
+
+        Its traceback would keep what they have, the buffers included.
+        """
+        if not self.file.port.on_thread():
+            error = CancelledError()
         with self._lock:
             if self._error is not None:
                 return

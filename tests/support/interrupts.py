@@ -75,11 +75,7 @@ class CtrlC:
         if event == "call":
             if windows.is_in_simulation(frame):
                 return None  # in reality there is nothing of Python in there
-            # What comes up in a finalizer Python drops.
-            is_ours = (
-                frame.f_globals.get("__name__") in self._modules
-                and frame.f_code.co_name != "__del__"
-            )
+            is_ours = frame.f_globals.get("__name__") in self._modules
             frame.f_trace = self._trace  # first, or from Python 3.13 on no steps are told
             frame.f_trace_lines, frame.f_trace_opcodes = False, is_ours
             if is_ours:
@@ -102,7 +98,16 @@ class CtrlC:
         if self.has_come:
             return
         self._left -= 1
-        if self._left < 0:
+        if self._left < 0 and not _is_in_finalizer(frame):
             self.has_come = True
             self.where = f"{frame.f_code.co_qualname}, line {frame.f_lineno}"
             raise KeyboardInterrupt
+
+
+def _is_in_finalizer(frame: FrameType | None) -> bool:
+    """Whether Python would drop what is raised here."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
