@@ -284,7 +284,7 @@ def test_a_vhd_that_is_not_fixed_is_refused_with_the_drivers_own_error(
 
 def test_a_backend_can_be_chosen(tmp_path: FilePath) -> None:
     path = tmp_path / "disk.bin"
-    make_fixed_vhd(path, SIZE)
+    path.write_bytes(bytes(SIZE) + Footer(SIZE).pack())
     with open_disk(path, backend="fixed-vhd") as disk:
         assert disk.size == SIZE
     with open_disk(path, backend="raw") as disk:

@@ -23,7 +23,8 @@ Structure, each module after those it uses; `__main__` chooses one of the first 
 
 Known limits: pip picks the packages' wheels for Windows but evaluates their markers for the host,
 so the group must name a Windows-only dependency itself. Of an exit code, Linux passes on the
-lowest eight bits. There is no interactive input.
+lowest eight bits. There is no interactive input: the prompt of a Python without arguments ends at
+once. A terminal gets what is written as UTF-8, where a pipe gets it in Windows' code page.
 """
 
 from pathlib import Path
