@@ -101,13 +101,13 @@ class Register:
     def __init__(self, windows: _win32.Windows, handle: int) -> None:
         self.windows = windows
         self.handle = handle
-        self.slots = SlotPool()
+        self.slots: SlotPool = SlotPool()
         self.operations: dict[int, KernelCall] = {}  # by the address of the OVERLAPPED
-        self.peak_in_flight = 0
-        self.calls_over = 0  # this and the next are the thread's own
-        self.strays = 0
-        self.calls_waited_for = 0
-        self.is_kept = False  # for ever, as the kernel owns some of it
+        self.peak_in_flight: int = 0
+        self.calls_over: int = 0  # this and the next are the thread's own
+        self.strays: int = 0
+        self.calls_waited_for: int = 0
+        self.is_kept: bool = False  # for ever, as the kernel owns some of it
         self._lock = threading.RLock()
         self._soon: deque[Callable[[], object]] = deque()
         self._last: list[Callable[[], object]] = []  # the thread's own
