@@ -107,7 +107,7 @@ class Register:
         self.calls_over: int = 0  # this and the next are the thread's own
         self.strays: int = 0
         self.calls_waited_for: int = 0
-        self.is_kept = False  # for ever, as the kernel owns some of it
+        self.is_kept: bool = False  # for ever, as the kernel owns some of it
         self._lock = threading.RLock()
         self._soon: deque[Callable[[], object]] = deque()
         self._last: list[Callable[[], object]] = []  # the thread's own

@@ -16,6 +16,7 @@ from typing import Final
 
 from pyvhdmp.futures import IoFuture
 from pyvhdmp.overlapped import OverlappedFile
+from pyvhdmp.waiting import Latch
 
 __all__ = ["ResizeWaiter", "ResizeWatch"]
 
@@ -36,7 +37,6 @@ class ResizeWaiter:
         self._file = file
         self._known = known
         self._watch = watch
-        self._claim = threading.Lock()  # taken by the one end that counts
 
     def start(self) -> IoFuture[int]:
         """Begin to wait. Raises `ValueError` if the file is closed."""
@@ -44,8 +44,8 @@ class ResizeWaiter:
         try:
             if self._watch is not None:
                 self._watch.add(self)
-        except BaseException as error:  # no thread could be started
-            self._end(partial(self.future.fail, error))
+        except BaseException:  # no thread could be started, or Ctrl+C
+            self.cancel()
             raise
         return self.future
 
@@ -63,14 +63,15 @@ class ResizeWaiter:
         self._end(partial(self.future.fail, CancelledError()))
 
     def _end(self, finish: Callable[[], None]) -> None:
-        """Finish the future, once, on the completion thread as all futures are."""
-        if self._claim.acquire(blocking=False):
-            if self._watch is not None:
-                self._watch.remove(self)
-            self._file.port.call_soon(partial(self._finish, finish))
+        """Finish the future on the completion thread, where no Ctrl+C comes. Can be repeated."""
+        self._file.port.call_soon(partial(self._finish, finish))
 
     def _finish(self, finish: Callable[[], None]) -> None:
+        if self.future.done():
+            return
         try:
+            if self._watch is not None:
+                self._watch.remove(self)
             finish()
         finally:
             self._file.leave(self)
@@ -81,13 +82,14 @@ class ResizeWatch:
 
     def __init__(self, ask: Callable[[], int]) -> None:
         self._ask = ask
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  # which Ctrl+C never leaves locked, unlike a Condition
         self._waiters: list[ResizeWaiter] = []
+        self._emptied = Latch()
         self._running = False
 
     def add(self, waiter: ResizeWaiter) -> None:
         """Tell `waiter` what the disk answers, until it is removed."""
-        with self._changed:
+        with self._lock:
             self._waiters.append(waiter)
             if not self._running:
                 thread = threading.Thread(target=self._run, name="pyvhdmp-resize", daemon=True)
@@ -96,19 +98,20 @@ class ResizeWatch:
 
     def remove(self, waiter: ResizeWaiter) -> None:
         """Forget a waiter. Without any the thread ends."""
-        with self._changed:
+        with self._lock:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
-                self._changed.notify()
+            if not self._waiters:
+                self._emptied.set()
 
     def _run(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: not self._waiters, _PERIOD)
+            self._emptied.wait(_PERIOD)
+            with self._lock:
                 if not self._waiters:
                     self._running = False
                     return
-                waiters = list(self._waiters)
+                waiters, self._emptied = list(self._waiters), Latch()
             try:
                 count = self._ask()
             except BaseException as error:  # whoever waits must get it
