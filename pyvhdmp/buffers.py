@@ -19,6 +19,7 @@ import contextlib
 import mmap
 import operator
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
     # What type checkers know as collections.abc.Buffer, on Python 3.11 too.
     from typing_extensions import Buffer as Buffer
 
-__all__ = ["PAGE_SIZE", "Block", "BouncePool", "PageBuffer", "PooledBlock"]
+__all__ = ["PAGE_SIZE", "Block", "BouncePool", "PageBuffer", "PooledBlock", "Ready"]
 
 PAGE_SIZE: Final = mmap.PAGESIZE
+_PAUSE_SECONDS: Final = 0.01
+"""Until memory is asked for again that Windows did not have."""
 
 
 class PageBuffer(FixedMemory):
@@ -81,6 +84,7 @@ class PooledBlock(Block):
 
 
 Ready: TypeAlias = Callable[[PooledBlock], object]
+"""What is called with the block that was waited for."""
 
 
 class BouncePool:
@@ -111,9 +115,12 @@ class BouncePool:
         if size > self._budget:
             raise ValueError(f"a block of {size} bytes is above the budget of {self._budget}")
         with self._lock:
+            losses = len(self._lost)
             block = None if self._waiting else self._find(size)
             if block is None:
                 self._waiting.append((size, ready))
+                if len(self._lost) != losses:  # since it was looked for, when nobody waited
+                    self._see_to_waiters()
             return block
 
     def take_now(self, length: int) -> PooledBlock | None:
@@ -157,10 +164,13 @@ class BouncePool:
     def _serve(self) -> None:
         """On the completion thread, where no Ctrl+C comes: give who waits what there is."""
         served = []
-        # No memory is like no budget: whoever waits is served when a block comes back.
-        with self._lock, contextlib.suppress(MemoryError, OSError):
-            while self._waiting and (block := self._find(self._waiting[0][0])) is not None:
-                served.append((self._waiting.popleft()[1], block))
+        try:
+            with self._lock:
+                while self._waiting and (block := self._find(self._waiting[0][0])) is not None:
+                    served.append((self._waiting.popleft()[1], block))
+        except (MemoryError, OSError):  # no block may be out, whose return would be the time
+            time.sleep(_PAUSE_SECONDS)
+            self._see_to_waiters()
         for ready, block in served:
             self._call_soon(partial(ready, block))
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from pyvhdmp import files
-from pyvhdmp.checks import whole_number
 from pyvhdmp.completion import CompletionPort
 from pyvhdmp.course import Report
 from pyvhdmp.disk import (
@@ -34,7 +33,7 @@ from pyvhdmp.disk import (
 from pyvhdmp.disk.new_images import ImageKind
 from pyvhdmp.errors import DiskError, InvalidInputError
 from pyvhdmp.logs import logger
-from pyvhdmp.pipeline import Compare, Copy, CopyDifferences
+from pyvhdmp.pipeline import Compare, Copy, CopyDifferences, check_requests
 from pyvhdmp.replacing import check_target, partial_name, replacing
 from pyvhdmp.vhd import check_size
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskType
@@ -55,9 +54,6 @@ QUEUE_DEPTH: Final = 4
 IO_SIZE: Final = 4 * 1024 * 1024
 """By default: the requests in flight in each direction, and the bytes of one. Each costs the
 same, so they are large; all their memory is 32 MiB, and 48 where a parent is read, too."""
-_MOST_IN_FLIGHT: Final = 1024
-_IO_UNIT: Final = 4096
-_MOST_AT_ONCE: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -130,7 +126,7 @@ def copy_image(
     is raised, Ctrl+C included, the target is as it was before; only `AlreadyDone` is Ctrl+C that
     came when the target was complete, and had its name.
     """
-    _check_requests(queue_depth, io_size)
+    check_requests(queue_depth, io_size)
     source, target = files.checked_path(source), files.checked_path(target)
     kind, disk_type = new_image_kind(target, disk_type, has_parent=parent is not None)
     partial = partial_name(target, by_vhdmp=issubclass(kind, VhdmpDisk))
@@ -168,19 +164,6 @@ def copy_image(
             seconds=seconds,
             verified=verify,
             target_type="raw" if disk_type is None else disk_type.value,
-        )
-
-
-def _check_requests(queue_depth: int, io_size: int) -> None:
-    """Raise `InvalidInputError` for requests of which there are too many, or that are too long."""
-    if not 1 <= whole_number(queue_depth, "queue_depth") <= _MOST_IN_FLIGHT:
-        raise InvalidInputError.because(
-            f"queue_depth must be 1 to {_MOST_IN_FLIGHT}, not {queue_depth}"
-        )
-    size = whole_number(io_size, "io_size")
-    if size % _IO_UNIT or not _IO_UNIT <= size <= _MOST_AT_ONCE:
-        raise InvalidInputError.because(
-            f"io_size must be a multiple of {_IO_UNIT} up to {_MOST_AT_ONCE}, not {size}"
         )
 
 
@@ -277,7 +260,7 @@ def compare_images(
     Raises as `open_disk` does, `InvalidInputError` for options that cannot be, and what a read
     fails with.
     """
-    _check_requests(queue_depth, io_size)
+    check_requests(queue_depth, io_size)
     with (
         CompletionPort() as port,
         open_disk(first, read_only=True, port=port) as first_disk,

@@ -161,9 +161,10 @@ class IoFuture(Future[T]):
         if self._state != FINISHED:
             callback = [fn]  # who takes it out calls it
             with _first:
-                if self._callbacks is None:
-                    self._callbacks = []
-                self._callbacks.append(callback)
+                callbacks = self._callbacks
+                if callbacks is None:
+                    callbacks = self._callbacks = []
+                callbacks.append(callback)
             if self._state != FINISHED:
                 return
             try:

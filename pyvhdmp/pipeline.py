@@ -31,6 +31,7 @@ from queue import Queue
 from typing import Final, TypeAlias
 
 from pyvhdmp.blocks import GRANULE, BlockBuffer, BlockPool, Run, differing_runs, nonzero_runs
+from pyvhdmp.checks import whole_number
 from pyvhdmp.course import REPORT_SECONDS, Course, Report
 from pyvhdmp.disk import Disk
 from pyvhdmp.errors import InvalidInputError
@@ -40,18 +41,27 @@ __all__ = ["Compare", "Copy", "CopyDifferences", "check_requests"]
 
 _Request: TypeAlias = Callable[[list[memoryview], int], "Future[None]"]
 
+_MOST_IN_FLIGHT: Final = 1024
+_LARGEST_SECTOR: Final = 4096
+_MOST_AT_ONCE: Final = 64 * 1024 * 1024
+
 _READS_AT_A_TIME: Final = 2
 """Reads that begin when one request is over, and one at the very beginning. Windows may carry
 out a read while it is begun, and nothing is written until that returns; where it does not, two
 for each that is over soon are as many as may be in flight."""
 
 
-def check_requests(queue_depth: int, io_size: int, *disks: Disk) -> None:
-    """Raise `InvalidInputError` for requests that there cannot be on each of the disks."""
-    if io_size <= 0 or any(io_size % disk.sector_size for disk in disks):
-        raise InvalidInputError.because(f"the I/O size {io_size} is no whole number of sectors")
-    if queue_depth <= 0:
-        raise InvalidInputError.because(f"the queue depth must be positive, not {queue_depth}")
+def check_requests(queue_depth: int, io_size: int) -> None:
+    """Raise `InvalidInputError` for requests of which there are too many, or that are too long."""
+    if not 1 <= whole_number(queue_depth, "queue_depth") <= _MOST_IN_FLIGHT:
+        raise InvalidInputError.because(
+            f"queue_depth must be 1 to {_MOST_IN_FLIGHT}, not {queue_depth}"
+        )
+    size = whole_number(io_size, "io_size")
+    if size % _LARGEST_SECTOR or not 0 < size <= _MOST_AT_ONCE:
+        raise InvalidInputError.because(
+            f"io_size must be a multiple of {_LARGEST_SECTOR} up to {_MOST_AT_ONCE}, not {size}"
+        )
 
 
 class _Pipeline:
@@ -60,7 +70,7 @@ class _Pipeline:
     def __init__(self, first: Disk, second: Disk, *, queue_depth: int, io_size: int) -> None:
         if first.port is not second.port:
             raise ValueError("both disks must be on one completion port")
-        check_requests(queue_depth, io_size, first, second)
+        check_requests(queue_depth, io_size)
         self._port = first.port
         self._size = first.size
         self._io_size = io_size

@@ -57,6 +57,10 @@ NOT_CALLED: Final = 0xEFBEADDE
 _BATCH: Final = 64
 """Packets taken by one dequeue: each wake-up costs a wait for the GIL, so take many."""
 
+_PAUSE_SECONDS: Final = 0.01
+_POST_TRIES: Final = 100
+"""How long, and how often, it is tried again what fails for want of memory."""
+
 _PACKETS_SIZE: Final = _BATCH * OVERLAPPED_ENTRY_STRUCT.size
 
 _unpack_result: Final = OVERLAPPED_RESULT.unpack_from
@@ -113,6 +117,8 @@ class Register:
         self._last: list[Callable[[], object]] = []  # the thread's own
         self._packets = Block(_PACKETS_SIZE + DWORD_STRUCT.size)  # and how many there are
         self._running = self._over = False
+        self._ident = 0  # of the thread
+        self._missed = False  # the thread's own: it could post no packet to itself
 
     def note_pending(self) -> None:
         """A call has returned pending: this is a moment to look how deep the queue is.
@@ -142,8 +148,7 @@ class Register:
         with self._lock:
             if not self._over:
                 self._soon.append(call)
-                # If this fails, for want of memory, the next packet of any kind will do.
-                self.windows.kernel32.PostQueuedCompletionStatus(self.handle, 0, Key.CALL, 0)
+                self._post(Key.CALL)
                 return
         call()  # the thread is gone: nothing it could have been doing is in the way
 
@@ -155,7 +160,21 @@ class Register:
         """Have the thread end, and close the port's handle when it does."""
         with self._lock:
             if not self._over:
-                self.windows.kernel32.PostQueuedCompletionStatus(self.handle, 0, Key.STOP, 0)
+                self._post(Key.STOP)
+
+    def _post(self, key: Key) -> None:
+        """Under the lock: wake the thread, again and again if there is no memory for a packet.
+
+        The thread itself need not wait: it looks at what it is asked for before it sleeps.
+        """
+        for _ in range(_POST_TRIES):
+            if self.windows.kernel32.PostQueuedCompletionStatus(self.handle, 0, key, 0):
+                return
+            if threading.get_ident() == self._ident:
+                self._missed = True
+                return
+            time.sleep(_PAUSE_SECONDS)
+        logger.error("PostQueuedCompletionStatus keeps failing: a call is late")
 
     def abandon(self) -> None:
         """There is to be no thread after all, though it may be on its way already."""
@@ -172,6 +191,7 @@ class Register:
             if self._over:
                 return
             self._running = True
+        self._ident = threading.get_ident()
         mark_completion_thread()
         memory = memoryview(self._packets.memory)
         io, complete = int(Key.IO), self._complete
@@ -192,6 +212,10 @@ class Register:
                     self.strays += 1
             self._run_calls(calls)
             self._run_last()
+            while self._missed:  # there is no packet for some of these
+                self._missed = False
+                self._run_calls(len(self._soon))
+                self._run_last()
         with self._lock:
             self._over = True
             self.windows.kernel32.CloseHandle(self.handle)
@@ -209,7 +233,7 @@ class Register:
             logger.error("GetQueuedCompletionStatusEx failed with Windows error %d", code)
             if code in (constants.ERROR_ABANDONED_WAIT_0, constants.ERROR_INVALID_HANDLE):
                 return False
-            time.sleep(0.01)  # for want of memory: what is in flight still needs this thread
+            time.sleep(_PAUSE_SECONDS)  # no memory, and what is in flight still needs this thread
         return True
 
     def _run_calls(self, count: int) -> None:

@@ -87,6 +87,7 @@ def copy_from_stream(
     behind `size` bytes or is an image of another format, its own `OSError`, and what
     `copy_image` raises. Then the target is as it was before.
     """
+    check_requests(queue_depth, io_size)
     target = files.checked_path(target)
     kind, disk_type = new_image_kind(target, disk_type)
     partial_path = partial_name(target, by_vhdmp=issubclass(kind, VhdmpDisk))
@@ -137,11 +138,13 @@ def copy_to_stream(
 ) -> CopyResult:
     """Write all of a disk to `stream`, in order, while up to `queue_depth` blocks are read ahead.
 
-    `stream_name`: what errors call it. The `target_type` of the result is "stream".
+    `stream_name`: what errors call it. The `target_type` of the result is "stream". The rest
+    is as for `copy_image`, as far as it is here.
 
-    Raises `BrokenPipeError` if nobody reads the stream any more, its own `OSError`, and what
-    `open_disk` raises and reads of the disk do.
+    Raises `InvalidInputError` for options that cannot be, `BrokenPipeError` if nobody reads the
+    stream any more, its own `OSError`, and what `open_disk` raises and reads of the disk do.
     """
+    check_requests(queue_depth, io_size)
     with CompletionPort() as port, open_disk(source, read_only=True, port=port) as disk:
         size = disk.size
         logger.info("copying %r to %s", disk, stream_name)
@@ -281,7 +284,7 @@ def _fill(
     course: Course,
 ) -> int:
     """Write what the source has to a disk of zeros, by rule 1; return how much of it was zeros."""
-    free = _buffers(disk, queue_depth, io_size)
+    free = _buffers(queue_depth, io_size)
     in_flight: deque[tuple[list[Future[None]], memoryview]] = deque()
     size, bytes_zero = disk.size, 0
     for offset in range(0, size, io_size):
@@ -308,7 +311,7 @@ def _fill(
 
 def _read(disk: Disk, queue_depth: int, io_size: int) -> Iterator[memoryview]:
     """Yield what the disk holds, block by block; each is there until the next is asked for."""
-    free = _buffers(disk, queue_depth, io_size)
+    free = _buffers(queue_depth, io_size)
     in_flight: deque[tuple[Future[None], int, memoryview]] = deque()
     size, offset = disk.size, 0
     while offset < size or in_flight:
@@ -323,8 +326,7 @@ def _read(disk: Disk, queue_depth: int, io_size: int) -> Iterator[memoryview]:
         free.append(buffer)
 
 
-def _buffers(disk: Disk, queue_depth: int, io_size: int) -> list[memoryview]:
-    check_requests(queue_depth, io_size, disk)
+def _buffers(queue_depth: int, io_size: int) -> list[memoryview]:
     return [memoryview(PageBuffer(io_size)) for _ in range(queue_depth)]
 
 

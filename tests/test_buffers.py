@@ -179,6 +179,51 @@ def test_rule_4_memory_that_is_lost_is_had_by_who_waits() -> None:
     assert pool.allocated == 4 * PAGE_SIZE
 
 
+def test_rule_4_memory_that_is_lost_while_it_is_looked_for_is_had_by_who_then_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    later, served = Later(), list[Block]()
+    pool = BouncePool(4 * PAGE_SIZE, later)
+    blocks = [pool.take(4 * PAGE_SIZE, never)]
+    find = pool._find
+
+    def find_and_be_overtaken(size: int) -> PooledBlock | None:
+        found = find(size)
+        blocks.clear()  # as another thread does
+        gc.collect()
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "_find", find_and_be_overtaken)
+        assert pool.take(PAGE_SIZE, served.append) is None
+    later.run_all()
+    assert len(served) == 1
+
+
+def test_rule_3_who_waits_is_served_though_there_was_no_memory_when_it_was_his_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    later, served, failures = Later(), list[Block](), 2
+    pool = BouncePool(4 * PAGE_SIZE, later)
+    held = pool.take(4 * PAGE_SIZE, never)
+    assert held is not None
+    assert pool.take(PAGE_SIZE, served.append) is None
+
+    def fail(size: int) -> PooledBlock:
+        nonlocal failures
+        failures -= 1
+        if not failures:
+            monkeypatch.undo()
+        raise MemoryError
+
+    monkeypatch.setattr("pyvhdmp.buffers.PooledBlock", fail)
+    pool.give(held)  # for which another one makes room, and then none is out any more
+    del held
+    later.run_all()
+    assert not failures
+    assert len(served) == 1
+
+
 def test_a_waiter_can_leave_and_the_queue_moves_up() -> None:
     later = Later()
     pool = BouncePool(4 * PAGE_SIZE, later)

@@ -116,6 +116,38 @@ def test_a_callback_cannot_close_its_own_port(tmp_path: FilePath) -> None:
     assert all("done-callback" in str(error) for error in errors)
 
 
+@pytest.mark.parametrize("failures", [1, 5])
+def test_a_call_is_run_though_windows_had_no_memory_for_its_packet(failures: int) -> None:
+    with CompletionPort() as outer:
+        post = outer.windows.kernel32.PostQueuedCompletionStatus
+    left = failures
+
+    def fail(port: int, transferred: int, key: int, overlapped: int) -> int:
+        nonlocal left
+        if not left:
+            return post(port, transferred, key, overlapped)
+        left -= 1
+        set_last_error(constants.ERROR_NO_SYSTEM_RESOURCES)
+        return 0
+
+    with substituted(kernel32={"PostQueuedCompletionStatus": fail}), CompletionPort() as port:
+        called = threading.Event()
+        port.call_soon(called.set)
+        assert called.wait(SECONDS)
+        assert not left
+
+        def call_again() -> None:
+            nonlocal left
+            left = failures
+            again.clear()
+            port.call_soon(again.set)
+
+        again = threading.Event()
+        port.call_soon(call_again)  # and the thread cannot post to itself
+        assert again.wait(SECONDS)
+        left = 0
+
+
 def test_a_port_that_cannot_be_made_is_the_error_of_windows() -> None:
     def failing(*_: int) -> int:
         set_last_error(constants.ERROR_NO_SYSTEM_RESOURCES)

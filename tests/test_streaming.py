@@ -196,20 +196,25 @@ def test_what_cannot_be_made_is_refused_before_the_stream_is_read(
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize(("io_size", "queue_depth"), [(1000, 8), (0, 8), (BLOCK, 0)])
-def test_sizes_and_depths_that_cannot_be_are_refused(
+@pytest.mark.parametrize(
+    ("io_size", "queue_depth"),
+    [(1000, 8), (0, 8), (512, 8), (128 << 20, 8), (BLOCK, 0), (BLOCK, 1025)],
+)
+def test_sizes_and_depths_that_cannot_be_are_refused_before_anything_is_done(
     machine: SimulatedWindows | None, tmp_path: FilePath, io_size: int, queue_depth: int
 ) -> None:
-    with pytest.raises(InvalidInputError):
+    stream = io.BytesIO(content())
+    with pytest.raises(InvalidInputError, match="must be"):
         copy_from_stream(
-            io.BytesIO(content()),
+            stream,
             tmp_path / "out.img",
             SIZE,
             io_size=io_size,
             queue_depth=queue_depth,
         )
+    assert stream.tell() == 0
     (tmp_path / "in.img").write_bytes(content())
-    with pytest.raises(InvalidInputError):
+    with pytest.raises(InvalidInputError, match="must be"):
         copy_to_stream(tmp_path / "in.img", io.BytesIO(), io_size=io_size, queue_depth=queue_depth)
     assert names(tmp_path) == ["in.img"]
 

@@ -137,20 +137,25 @@ class PooledRead(DirectTransfer[bytes]):
     """
 
     def __init__(self, direction: Direction, block: PooledBlock, length: int, offset: int) -> None:
-        self._block = block
+        self._block = [block]  # until it goes back, for which it is taken out of here: once
         view, pool = memoryview(block.memory)[:length], direction.file.port.bounce
-        take = partial(_bytes_of, view, block, pool)  # no method, so that this is no cycle
+        take = partial(_bytes_of, view, self._block, pool)  # no method, so that this is no cycle
         super().__init__(direction, Pins([view], writable=True), offset, take)
 
     def fail(self, error: BaseException) -> None:
         """Give the block back, and finish with an error."""
-        self.file.port.bounce.give(self._block)
+        _give_back(self._block, self.file.port.bounce)
         super().fail(error)
 
 
-def _bytes_of(view: memoryview, block: PooledBlock, pool: BouncePool) -> bytes:
+def _bytes_of(view: memoryview, block: list[PooledBlock], pool: BouncePool) -> bytes:
     """Return what was read into a block, which goes back."""
     try:
         return bytes(view)
     finally:
-        pool.give(block)
+        _give_back(block, pool)
+
+
+def _give_back(block: list[PooledBlock], pool: BouncePool) -> None:
+    if block:
+        pool.give(block.pop())

@@ -255,6 +255,8 @@ class _PartOperation(KernelCall):
             block = self.file.port.bounce.take(self._part.length, self._granted)
             if block is not None:
                 self._use(block)
+            elif self._request.stopped:  # and was so before there was a waiter to forget
+                self.cancel()
 
     def cancel(self) -> None:
         if self._part.is_direct or self._block is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from functools import partial
@@ -12,7 +13,7 @@ from typing import TypeAlias
 import pytest
 
 from pyvhdmp import CompletionPort, Disk, HeldBuffers, PageBuffer
-from pyvhdmp.buffers import PAGE_SIZE, PooledBlock
+from pyvhdmp.buffers import PAGE_SIZE, PooledBlock, Ready
 from pyvhdmp.disk.direct import DirectTransfer
 from pyvhdmp.disk.plan import MAX_PART
 from pyvhdmp.disk.request import Request
@@ -99,6 +100,41 @@ def test_ctrl_c_at_any_moment_of_a_request_leaves_nothing_behind(disk: Disk, beg
             begin(disk, buffer)
         windows.wait_until(partial(is_left_as_it_was, disk, buffer))
     assert ctrl_c.number > 20
+
+
+def test_ctrl_c_at_any_moment_of_a_read_that_is_refused_gives_memory_back_once(
+    disk: Disk,
+) -> None:
+    disk.close()
+    pool = disk.port.bounce
+    for ctrl_c in every_moment(*MODULES):
+        with ctrl_c, contextlib.suppress(ValueError):
+            disk.read(0, 8)
+        blocks = [block for block in map(pool.take_now, [8 * SECTOR] * 2) if block is not None]
+        assert len({block.address for block in blocks}) == 2, ctrl_c
+        for block in blocks:
+            pool.give(block)
+    assert ctrl_c.number > 10
+
+
+def test_a_cancel_that_comes_just_before_a_part_waits_for_memory_does_not_wait_for_it(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = disk.port.bounce
+    take, held = pool.take, pool.take_now(MAX_PART)
+    assert held is not None
+
+    def take_late(length: int, ready: Ready) -> PooledBlock | None:
+        disk._file.cancel()  # of all there is, by another thread, say
+        told = threading.Event()
+        disk.port.call_soon(told.set)
+        assert told.wait(SECONDS)
+        return take(length, ready)
+
+    monkeypatch.setattr(pool, "take", take_late)
+    with pytest.raises(CancelledError):
+        write_bounced(disk, bytearray(PAGE_SIZE)).result(SECONDS)
+    pool.give(held)
 
 
 @pytest.mark.parametrize(("kind", "length"), [(Request, SECTOR), (DirectTransfer, PAGE_SIZE)])
