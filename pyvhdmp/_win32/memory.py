@@ -206,7 +206,6 @@ class Pins:
             for holder in self._holders:  # what watches first
                 if isinstance(holder, (_ReadOnly, _Watched)):
                     holder.release()
-        if _IS_FREE_THREADED:
             for view in self._views:
                 view.release()
         self._views, self._holders = [], ()  # which is all that it takes elsewhere
