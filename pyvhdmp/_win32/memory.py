@@ -3,8 +3,8 @@
 Rules:
 
 1. `Pins` hold the buffer exports of objects, as memoryviews do: while they are held the
-   objects can be neither freed, nor moved, nor resized. They are released once, by
-   whoever made them, when the kernel has let go.
+   objects can be neither freed, nor moved, nor resized. They are released by whoever made
+   them, or, of those that are shared, by the last user, when the kernel has let go.
 2. What can be written is held by objects of ctypes' own, which take a fourth of the time
    of what else there is. They refuse ``bytes`` and every other read-only exporter, which
    are held by a Py_buffer. `FixedMemory` tells its address, and is held by a memoryview,

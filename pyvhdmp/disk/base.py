@@ -17,8 +17,8 @@ Rules, numbered as users are promised them:
 11. On a read-only disk writes and unmaps raise before any system call.
 12. Any number of threads may use one disk.
 
-1 to 6 are kept here, in `plan`, `direct`, `request` and `waited`, 7 to 10 in `overlapped`,
-`completion` and `futures`, and 11 here.
+1 to 6 are kept here, in `plan`, `direct`, `request` and `waited`, 7 in `calls`, 8 in
+`overlapped`, 9 in `register` and `transfers`, 10 in `register` and `futures`, and 11 here.
 """
 
 from __future__ import annotations
