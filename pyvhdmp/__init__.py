@@ -4,12 +4,13 @@
         disk.write(0, b"\\x55" * 512, fua=True).result()
         boot_sector = disk.read(0, 1).result()
 
-To read the source, top down: `disk.base` (what a disk is), `disk.plan` and
-`disk.request` (how a request becomes calls), `overlapped` and `completion` (how a
-call becomes a finished future), `slots` and `buffers` (the memory it takes),
-`errors`, and at the bottom `_win32`. Beside them: `virtual_disk` (Windows' driver for
-virtual disks), `vhd` (a file format), `files` (files by name), and on top `copying`, `streaming`,
-`benchmark`, `aio` (disks for asyncio), `blocking` (disks as binary files) and `cli`.
+To read the source, top down: `disk.base` (what a disk is), `disk.direct` (most requests:
+one call), `disk.plan` and `disk.request` (all others), `overlapped` and `calls` (how a call
+is made), `completion`, `register` and `futures` (how it becomes a finished future), `slots`
+and `buffers` (the memory it takes), `errors`, and at the bottom `_win32`. Beside them:
+`virtual_disk` (Windows' driver for virtual disks), `vhd` (a file format), `files` (files by
+name), and on top `copying`, `streaming`, `benchmark`, `aio` (disks for asyncio), `blocking`
+(disks as binary files) and `cli`.
 """
 
 from __future__ import annotations

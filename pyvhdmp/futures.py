@@ -8,7 +8,8 @@ Rules:
    is known when the future is finished: `cancelled()` says so, and only if the
    kernel confirmed it.
 3. A callback that raises, SystemExit included, harms neither the completion
-   thread nor the callbacks after it.
+   thread nor the callbacks after it. It is told as of any future, by the logger of
+   `concurrent.futures`: the program's mistake is not for the package to be silent about.
 4. A wait never hangs for want of the thread that waits: a completion thread is
    refused, and any other lets Ctrl+C through.
 5. One that nobody waits for has no Condition and no lock, which would cost as much as
@@ -27,10 +28,9 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
-from concurrent.futures._base import FINISHED, RUNNING
+from concurrent.futures._base import FINISHED, LOGGER, RUNNING
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from pyvhdmp.logs import logger
 from pyvhdmp.waiting import Latch
 
 __all__ = ["IoFuture", "finished", "is_completion_thread", "mark_completion_thread"]
@@ -177,7 +177,7 @@ class IoFuture(Future[T]):
             try:
                 fn(self)
             except Exception:  # but Ctrl+C is the caller's
-                logger.exception("a done-callback of %r raised", self)
+                LOGGER.exception("a done-callback of %r raised", self)
 
     def resolve(self, result: T) -> None:
         """Finish with a result. For the engine."""
@@ -246,6 +246,6 @@ def _call_guarded(fn: Callable[[Future[T]], object], future: Future[T]) -> None:
     try:
         fn(future)
     except Exception:
-        logger.exception("a done-callback of %r raised", future)
+        LOGGER.exception("a done-callback of %r raised", future)
     except BaseException:  # SystemExit, KeyboardInterrupt: one callback's wish is not the thread's
-        logger.exception("a done-callback of %r tried to end its thread", future)
+        LOGGER.exception("a done-callback of %r tried to end its thread", future)

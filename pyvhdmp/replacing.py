@@ -20,7 +20,7 @@ from typing import Final
 
 from pyvhdmp import files
 from pyvhdmp._win32 import constants, current
-from pyvhdmp.errors import InvalidInputError, windows_error
+from pyvhdmp.errors import InvalidInputError, code_of, windows_error
 from pyvhdmp.virtual_disk import AlreadyDone, VirtualDisk
 from pyvhdmp.virtual_disk.formats import format_of
 
@@ -47,8 +47,10 @@ def replacing(target: str, partial: str, *, force: bool) -> Iterator[None]:
     windows = current()
     try:
         files.delete_file(windows, partial)  # of one that was killed
-    except FileNotFoundError as error:  # it is the folder that is missing
+    except OSError as error:  # if none is found, it is the folder that is missing
         error.filename = target
+        if code_of(error) == constants.ERROR_SHARING_VIOLATION:
+            error.add_note(f"{partial} is open: it is being made by somebody else.")
         raise
     is_moving = False
     try:

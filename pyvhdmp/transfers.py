@@ -11,7 +11,9 @@ Rules:
 
 from __future__ import annotations
 
+import mmap
 import operator
+from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from pyvhdmp.buffers import Buffer
     from pyvhdmp.overlapped import OverlappedFile
 
-__all__ = ["ByteTransfer", "Transfer", "check_length", "checked_offset", "pin_buffers"]
+__all__ = ["ByteTransfer", "Transfer", "as_list", "check_length", "checked_offset", "pin_buffers"]
 
 T = TypeVar("T")
 
@@ -89,6 +91,13 @@ class ByteTransfer(Transfer[int]):
                 self.fail(windows_error(code, self._function))
         finally:
             self.file.finished(self)
+
+
+def as_list(buffers: Sequence[Buffer]) -> list[Buffer]:
+    """Return buffers that a caller gave as a list. Raises `TypeError` for one buffer alone."""
+    if isinstance(buffers, (bytes, bytearray, memoryview, mmap.mmap)):
+        raise TypeError(f"a list of buffers is wanted, not one {type(buffers).__name__}")
+    return list(buffers)
 
 
 def pin_buffers(buffers: list[Buffer], *, writable: bool, name: str | None = None) -> Pins:

@@ -550,6 +550,18 @@ def test_a_source_that_shrinks_is_an_error_and_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["in.img"]
 
 
+def test_a_target_that_somebody_else_is_making_is_named(
+    source: FilePath, tmp_path: FilePath
+) -> None:
+    partial, target = tmp_path / "out.vhd.pyvhdmp-partial", tmp_path / "out.vhd"
+    partial.write_bytes(bytes(MIB))
+    with open_disk(partial, backend="raw"), pytest.raises(OSError, match="error 32") as raised:
+        copy_image(source, target)
+    assert raised.value.filename == str(target)
+    assert any(str(partial) in note for note in raised.value.__notes__)
+    copy_image(source, target)
+
+
 def test_ctrl_c_in_the_middle_cancels_and_leaves_nothing(tmp_path: FilePath) -> None:
     source = tmp_path / "in.img"
     source.write_bytes(b"\x01" * (64 * MIB))

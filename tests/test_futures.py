@@ -80,9 +80,10 @@ def test_rule_10_a_callback_that_raises_does_not_keep_the_next_from_being_called
     future: IoFuture[int] = IoFuture()
     future.add_done_callback(raising)
     future.add_done_callback(called.append)
-    with caplog.at_level(logging.ERROR, "pyvhdmp"):
+    with caplog.at_level(logging.ERROR, "concurrent.futures"):
         future.resolve(1)
     assert called == [future]
+    assert {record.name for record in caplog.records} == {"concurrent.futures"}
     assert wish.__name__ in caplog.text
 
 

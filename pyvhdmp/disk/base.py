@@ -24,7 +24,6 @@ Rules, numbered as users are promised them:
 from __future__ import annotations
 
 import enum
-import mmap
 import operator
 import uuid
 from collections.abc import Callable, Sequence
@@ -47,7 +46,7 @@ from pyvhdmp.errors import IllegalBlockError, InvalidInputError, ReadOnlyError
 from pyvhdmp.futures import IoFuture, finished
 from pyvhdmp.logs import logger
 from pyvhdmp.overlapped import OverlappedFile
-from pyvhdmp.transfers import pin_buffers
+from pyvhdmp.transfers import as_list, pin_buffers
 
 if TYPE_CHECKING:
     from typing import Self
@@ -380,7 +379,7 @@ class Disk:
             pins = buffers.pins
             buffers.pins.check(writable=writable)
         else:
-            pins = pin_buffers(_as_list(buffers), writable=writable)
+            pins = pin_buffers(as_list(buffers), writable=writable)
         request: DirectTransfer[T] | Request[T] | None = None
         try:
             start = self._start_of(pins.length, sector)
@@ -463,12 +462,6 @@ class Disk:
                 f"{length} bytes are no whole number of sectors of {self._sector_size}", self._path
             )
         return start
-
-
-def _as_list(buffers: Sequence[Buffer]) -> list[Buffer]:
-    if isinstance(buffers, (bytes, bytearray, memoryview, mmap.mmap)):
-        raise TypeError(f"a list of buffers is wanted, not one {type(buffers).__name__}")
-    return list(buffers)
 
 
 def _without_result(control: Future[int]) -> Future[None]:

@@ -1,8 +1,9 @@
-"""A request that is one call, into the caller's own pages. Most are.
+"""A request that is one call, into whole pages: the caller's own, or a block of the pool. Most are.
 
 Rules:
 
-1. It takes no plan, no parts and no bounce memory; whatever needs any of these is a `Request`.
+1. It takes no plan, no parts, and no bounce memory that it would have to wait for; whatever
+   needs any of these is a `Request`.
 2. It costs one object, its future, and what the call takes.
 3. Memory that is contiguous takes no list of pages, and so may be longer than a list is.
 """

@@ -24,7 +24,7 @@ from pyvhdmp.buffers import Block
 from pyvhdmp.disk.direct import Memory, direct_memory
 from pyvhdmp.errors import InvalidInputError
 from pyvhdmp.slots import pack_segments
-from pyvhdmp.transfers import pin_buffers
+from pyvhdmp.transfers import as_list, pin_buffers
 
 if TYPE_CHECKING:
     from typing import Self
@@ -103,7 +103,7 @@ class HeldBuffers:
     """
 
     def __init__(self, buffers: Sequence[Buffer]) -> None:
-        given = list(buffers)
+        given = as_list(buffers)
         pin_buffers(given, writable=False).release()  # says which one cannot be used
         self.pins: SharedPins = SharedPins(given)
         self.length: int = self.pins.length

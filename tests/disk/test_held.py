@@ -8,6 +8,7 @@ import gc
 import random
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -59,6 +60,9 @@ def test_buffers_of_any_kind_are_held(disk: Disk) -> None:
 def test_what_is_wrong_is_said_when_it_is_known(disk: Disk) -> None:
     with pytest.raises(InvalidInputError, match=r"buffers\[1\] cannot be used"):
         HeldBuffers([b"", memoryview(b"abcd")[::2]])
+    one: Any = bytearray(512)
+    with pytest.raises(TypeError, match="a list of buffers is wanted, not one bytearray"):
+        HeldBuffers(one)
     size = disk.sector_size
     with HeldBuffers([bytearray(size), bytes(size)]) as held:
         with pytest.raises(InvalidInputError, match=r"buffers\[1\] cannot be .* read-only"):
