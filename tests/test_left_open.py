@@ -167,6 +167,12 @@ def test_a_virtual_disk_is_named_when_its_operation_is_over(tmp_path: FilePath) 
 PROGRAM = """
 import logging, sys
 {setup}
+from pyvhdmp import CompletionPort
+from pyvhdmp.testing import SimulatedWindows
+with SimulatedWindows(), CompletionPort() as port:
+    port.call_soon(lambda: 1 / 0)
+"""
+CALLBACK = """
 from pyvhdmp.futures import IoFuture
 future = IoFuture()
 future.add_done_callback(lambda _: 1 / 0)
@@ -174,21 +180,32 @@ future.resolve(None)
 """
 
 
-@pytest.mark.parametrize(
-    ("setup", "is_heard"),
-    [("", False), ("logging.basicConfig()", True), ("logging.raiseExceptions = False", False)],
-)
-def test_what_is_logged_is_heard_by_programs_that_listen_alone(setup: str, is_heard: bool) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(setup=setup)],
+def run(program: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program],
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
         timeout=60,
     )
+
+
+@pytest.mark.parametrize(
+    ("setup", "is_heard"),
+    [("", False), ("logging.basicConfig()", True), ("logging.raiseExceptions = False", False)],
+)
+def test_what_is_logged_is_heard_by_programs_that_listen_alone(setup: str, is_heard: bool) -> None:
+    done = run(PROGRAM.format(setup=setup))
     assert (done.returncode, done.stdout) == (0, "")
     assert ("ZeroDivisionError" in done.stderr) == is_heard
     assert is_heard or done.stderr == ""
+
+
+def test_what_a_callback_raises_is_told_by_default_as_of_any_future() -> None:
+    done = run(CALLBACK)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "a done-callback of <IoFuture" in done.stderr
+    assert "ZeroDivisionError" in done.stderr
 
 
 def test_the_logger_is_named_after_the_package_and_sets_no_level() -> None:
