@@ -140,25 +140,34 @@ class Watcher:
 
     def _all_wait(self, prefix: str) -> bool:
         """Whether all other threads wait whose names begin so."""
-        me = threading.get_ident()
         for attempt in range(_LOOKS):
             if attempt:
                 time.sleep(0.00005)  # lets a thread that is about to run do so
             frames = sys._current_frames()
-            sure = True
-            for ident, frame in frames.items():
-                thread = _thread(ident)
-                if ident == me or not (thread.name if thread else "").startswith(prefix):
-                    continue
-                waits = self._is_waiting.get(ident)
-                if waits is None and thread not in self._bystanders:
-                    waits = _waits(frame, frames)
-                    sure = sure and waits is not None
-                if waits is False:
-                    return False
-            if sure:
-                break
+            try:
+                answer = self._all_of(frames, prefix)
+            finally:
+                # One of them is this frame, which would keep itself, and all its callers' locals.
+                frames.clear()
+            if answer is not None:
+                return answer
         return True
+
+    def _all_of(self, frames: dict[int, FrameType], prefix: str) -> bool | None:
+        """Whether all of these wait; None if that is likely, and to be looked at again."""
+        me = threading.get_ident()
+        sure = True
+        for ident, frame in frames.items():
+            thread = _thread(ident)
+            if ident == me or not (thread.name if thread else "").startswith(prefix):
+                continue
+            waits = self._is_waiting.get(ident)
+            if waits is None and thread not in self._bystanders:
+                waits = _waits(frame, frames)
+                sure = sure and waits is not None
+            if waits is False:
+                return False
+        return True if sure else None
 
 
 def _thread(ident: int) -> threading.Thread | None:

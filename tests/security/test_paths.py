@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ntpath
 import os
 from collections.abc import Callable
@@ -139,10 +140,11 @@ def test_a_device_that_is_asked_for_is_opened_by_its_own_name() -> None:
 def test_a_device_that_is_no_disk_is_an_error_and_leaves_nothing_open() -> None:
     with pytest.raises(OSError, match="NUL"):
         open_disk("NUL", backend="raw")
+    gc.collect()  # what earlier tests have left may have handles
     before = handle_count()
     with pytest.raises(OSError, match="NUL"):
         open_disk("NUL", backend="raw")
-    assert handle_count() == before
+    assert handle_count() <= before
 
 
 @pytest.mark.parametrize("path", FILES)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from concurrent.futures import Future
 from functools import partial
 
@@ -126,6 +128,27 @@ def test_what_a_callback_has_other_threads_do_is_done_before_the_program_goes_on
                 assert (number in ended) == (number in begun)
                 assert future.result(30) == 8
             assert during > 5
+
+
+def test_what_the_program_has_in_its_functions_is_let_go_when_they_return() -> None:
+    class Local:
+        """Something that can be referred to weakly."""
+
+    def work(file: OverlappedFile) -> weakref.ref[Local]:
+        local = Local()
+        for _ in range(20):
+            assert file.read_at(bytearray(8), 0).result(30) == 8
+        return weakref.ref(local)
+
+    with SimulatedWindows(seed=3) as windows, CompletionPort() as port:
+        windows.files["file"] = bytes(65536)
+        gc.disable()
+        try:
+            with OverlappedFile(support.create_file("file"), port=port) as file:
+                locals_ = [work(file) for _ in range(10)]
+            assert [local() for local in locals_] == [None] * 10
+        finally:
+            gc.enable()
 
 
 def test_many_packets_come_out_of_one_dequeue_at_times() -> None:
