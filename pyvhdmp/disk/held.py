@@ -50,12 +50,15 @@ class SharedPins(Pins):
         # All that a request will ask: rule 2.
         read_only = (index for index, view in enumerate(self._views) if view.readonly)
         self._first_read_only = next(read_only, None)
-        self.contiguous: Memory | None = direct_memory(self, scatter=False)
-        self.scattered: Memory | None = direct_memory(self, scatter=True)
-        if isinstance(self.scattered, list):
-            array = Block((len(self.scattered) + 1) * SEGMENT_SIZE)
-            pack_segments(array.memory, 0, self.scattered)
+        memory = direct_memory(self, scatter=True)
+        self.contiguous: Memory | None = None
+        self.scattered: Memory | None = memory
+        if isinstance(memory, list):
+            array = Block((len(memory) + 1) * SEGMENT_SIZE)
+            pack_segments(array.memory, 0, memory)
             self.scattered = array
+        else:
+            self.contiguous = memory
 
     def check(self, *, writable: bool) -> None:
         """Raise `InvalidInputError` for a buffer that has to be `writable` and is not."""
