@@ -30,7 +30,6 @@ from pyvhdmp.register import KernelCall, Key, Register
 from pyvhdmp.slots import MAX_SEGMENTS, Slot, SlotPool
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from pyvhdmp.overlapped import OverlappedFile
@@ -107,12 +106,7 @@ class CompletionPort:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __del__(self) -> None:

@@ -38,7 +38,6 @@ from pyvhdmp.transfers import ByteTransfer, Transfer, check_length, checked_offs
 from pyvhdmp.waiting import Latch
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
     from pyvhdmp.buffers import Buffer
@@ -126,12 +125,7 @@ class OverlappedFile(Calls):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __del__(self) -> None:

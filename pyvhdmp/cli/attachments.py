@@ -10,6 +10,7 @@ from pyvhdmp.cli.interrupts import Interrupted
 from pyvhdmp.cli.output import print_result, print_table
 from pyvhdmp.cli.parser import Commands, add_json
 from pyvhdmp.disk import is_vhdmp_out_of_reach, open_virtual_disk, refuse_without_vhdmp
+from pyvhdmp.errors import code_of
 from pyvhdmp.virtual_disk import VirtualDisk
 from pyvhdmp.virtual_disk.security import grants
 
@@ -132,6 +133,6 @@ def _state(path: str) -> str:
         with VirtualDisk.open_attached(path) as disk:
             return f"{path} is attached as {disk.physical_path}"
     except OSError as error:
-        if getattr(error, "winerror", None) == constants.ERROR_NOT_READY:
+        if code_of(error) == constants.ERROR_NOT_READY:
             return f"{path} is not attached"
         return f"whether {path} is attached, Windows does not tell"

@@ -19,6 +19,7 @@ from pyvhdmp import files
 from pyvhdmp._win32 import constants, current
 from pyvhdmp.cli.output import describe
 from pyvhdmp.disk import FixedVhdDisk, is_vhdmp_out_of_reach, open_disk
+from pyvhdmp.errors import code_of
 from pyvhdmp.virtual_disk import VirtualDisk, VirtualDiskInfo, VirtualDiskType
 from pyvhdmp.virtual_disk.asking import MAX_CHAIN
 from pyvhdmp.virtual_disk.formats import format_of
@@ -115,7 +116,7 @@ def _open(path: str) -> tuple[VirtualDisk, OSError | None]:
     try:
         return VirtualDisk.open(path, info_only=True), None
     except OSError as error:
-        if getattr(error, "winerror", None) not in _BROKEN_CHAIN:
+        if code_of(error) not in _BROKEN_CHAIN:
             raise
         return VirtualDisk.open(path, info_only=True, no_parents=True), error
 

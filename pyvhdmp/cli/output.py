@@ -16,7 +16,7 @@ from typing import Final
 
 from pyvhdmp.cli import rich_output
 from pyvhdmp.cli.text import printable
-from pyvhdmp.errors import code_text
+from pyvhdmp.errors import code_of, code_text
 
 __all__ = ["describe", "print_error", "print_result", "print_table", "print_text"]
 
@@ -97,7 +97,7 @@ def describe(error: BaseException) -> str:
     parts.append(_in_options(" ".join(error.strerror.split()).rstrip(".")))
     text, hints = ": ".join(parts), getattr(error, "__notes__", [])
     hints = [hint for hint in hints if not hint.startswith("open_disk(")]  # of Python alone
-    if code := getattr(error, "winerror", None):
+    if code := code_of(error):
         text += f" (Windows error {code_text(code)})"
         hints = hints[1:]  # the first is for programmers: the function
     return " ".join([f"{text}.", *map(_in_options, hints)]) if hints else text

@@ -5,13 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, Self, TextIO
+from typing import Protocol, Self, TextIO
 
 from pyvhdmp.cli import rich_output
 from pyvhdmp.cli.text import format_rate, format_seconds, format_size
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 __all__ = ["ProgressLine"]
 
@@ -30,12 +27,7 @@ class ProgressLine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._display is not None:
             self._display.close()
 
